@@ -1,0 +1,1 @@
+"""Colossus twin: an event-driven digital twin of an AI data center."""

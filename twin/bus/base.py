@@ -1,0 +1,158 @@
+"""The port of the bus: what every implementation promises, and the shapes that cross it.
+
+Names of topics and groups are full names (with the namespace); ``twin.events.topics`` makes them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from twin.events.topics import Topic
+
+
+class Record(NamedTuple):
+    """One message of a topic, as it was published."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Place(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+Start = Literal["beginning", "end"]
+OnPlaces = Callable[[frozenset[Place]], None]
+
+
+class Reader(ABC):
+    """A groupless reader of whole topics; it commits nothing."""
+
+    @abstractmethod
+    def poll(self, timeout_s: float = 0.0, *, limit: int = 1000) -> list[Record]:
+        """Return what has come since the last call, in order per partition; wait up to ``timeout_s`` [s].
+
+        To poll again says that all records of the call before have been dealt with.
+        """
+
+    @abstractmethod
+    def caught_up(self) -> bool:
+        """Tell whether the reader has returned all that the topics held when it began."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop reading."""
+
+
+class Member(ABC):
+    """A member of a group: the partitions of its topics are shared out among all members."""
+
+    @abstractmethod
+    def poll(self, timeout_s: float = 0.0, *, limit: int = 1000) -> list[Record]:
+        """Return records of the partitions it owns; also its heartbeat, and where a rebalance happens.
+
+        ``on_revoked`` runs here before partitions are lost (commit there), ``on_assigned`` after new ones came.
+        """
+
+    @abstractmethod
+    def commit(self, offsets: Mapping[Place, int] | None = None) -> None:
+        """Remember the next offsets to read; ``None``: all that was polled.
+
+        Raises
+        ------
+        NotOwner
+            The partitions belong to another member by now.
+        """
+
+    @property
+    @abstractmethod
+    def assignment(self) -> frozenset[Place]:
+        """The partitions that it owns now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the group with a goodbye; its partitions go to the others at once."""
+
+
+class Bus(ABC):
+    """The one seam to Kafka."""
+
+    @abstractmethod
+    def create_topics(self, topics: Iterable[Topic], namespace: str = "") -> None:
+        """Create topics as the table says; one that is there already is left as it is."""
+
+    @abstractmethod
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has.
+
+        Raises
+        ------
+        UnknownTopic
+            It does not exist.
+        """
+
+    @abstractmethod
+    def publish(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
+        """Send a message; order is kept per key, or per partition where one is named.
+
+        Parameters
+        ----------
+        value
+            ``None`` is a tombstone: it ends the key in a compacted topic.
+        partition
+            ``None``: by hash of the key.
+
+        Raises
+        ------
+        UnknownTopic, MessageTooLarge
+        """
+
+    @abstractmethod
+    def flush(self, timeout_s: float = 10.0) -> None:
+        """Return when all that was published is on the bus.
+
+        Raises
+        ------
+        BusError
+            Not within ``timeout_s``.
+        """
+
+    @abstractmethod
+    def read(self, topics: Iterable[str], *, start: Start = "end") -> Reader:
+        """Read whole topics without a group."""
+
+    @abstractmethod
+    def join(
+        self,
+        group: str,
+        topics: Iterable[str],
+        *,
+        on_assigned: OnPlaces | None = None,
+        on_revoked: OnPlaces | None = None,
+    ) -> Member:
+        """Become a member of a group; partitions come with the first polls."""
+
+    def follow(self, topic: str) -> Reader:
+        """Read a compacted topic from its start, without a group: how control topics reach every process."""
+        return self.read([topic], start="beginning")
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush and stop."""
