@@ -48,6 +48,7 @@ class RunControl(Message):
     speed: float = Field(ge=0)
     settled_tick: int = Field(ge=-1, lt=2**53)
     owner: str = Field(max_length=200)
+    sent_ms: int = Field(ge=0)
     lease_expires_ms: int = Field(ge=0)
     answers: str | None = None
     error: Text | None = None

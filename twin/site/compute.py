@@ -79,7 +79,6 @@ class Block(Nameplate):
 class Job(Nameplate):
     """One job of the layout that a plant begins with."""
 
-    id: Annotated[str, Field(strict=True, pattern=r"^job-[a-z0-9-]+$")]
     kind: Literal["training", "inference", "small", "fill"]
     preemptible: bool
     blocks: Annotated[tuple[Block, ...], Field(min_length=1)]

@@ -1,5 +1,6 @@
 """The kinds of number that a site file may hold, and the base of all its models."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,3 +42,32 @@ class Nameplate(BaseModel):
     """The base of every model of a site file: frozen, and no key that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def numbers(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
+    """Walk through every number of a model, however deep.
+
+    Yields
+    ------
+    path, value, extensive
+        Dotted path as in the file, a number or a tuple of numbers, and whether it grows with the site.
+    """
+    for name, field in type(model).model_fields.items():
+        extensive = field.json_schema_extra == EXTENSIVE
+        yield from _numbers_in(getattr(model, name), f"{prefix}{name}", extensive)
+
+
+def _numbers_in(value: object, path: str, extensive: bool) -> Iterator[tuple[str, Any, bool]]:
+    match value:
+        case BaseModel():
+            yield from numbers(value, f"{path}.")
+        case bool():
+            return
+        case int() | float() | (float(), *_):
+            yield path, value, extensive
+        case dict():
+            for key, item in value.items():
+                yield from _numbers_in(item, f"{path}.{key}", extensive)
+        case tuple():
+            for i, item in enumerate(value):
+                yield from _numbers_in(item, f"{path}.{i}", extensive)

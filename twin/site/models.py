@@ -25,7 +25,7 @@ from twin.site.power import (
     Turbine,
     Ups,
 )
-from twin.site.units import Unit, build_units
+from twin.site.units import Unit, UnitKind, build_units
 
 REFERENCE_GPUS_N = 200_000
 """Bands, limits and drills are written for a site of this many GPUs."""
@@ -104,7 +104,7 @@ class SiteFile(Nameplate):
     network: Network
     permit: Permit
     prices: Prices
-    jobs: tuple[Job, ...]
+    jobs: dict[Annotated[str, Field(pattern=r"^job-[a-z0-9-]+$")], Job]
     limits: Limits
 
 
@@ -175,11 +175,9 @@ class Site(SiteFile):
             hint = f"; near: {', '.join(near)}" if near else ""
             raise SiteInvalid(f"site {self.id} has no unit {unit_id!r}{hint}") from None
 
-    def unit_ids(self, kind: str, plant: str | None = None) -> tuple[str, ...]:
+    def unit_ids(self, kind: UnitKind, plant: str | None = None) -> tuple[str, ...]:
         """List the ids of all units of a kind, of one plant or of all, in site order."""
-        return tuple(
-            unit.id for unit in self.units if unit.kind == kind and (plant is None or unit.plant == plant)
-        )
+        return tuple(unit.id for unit in self.units if unit.kind == kind and (plant is None or unit.plant == plant))
 
     def gpu_model(self, hall: str) -> GpuModel:
         """Give the kind of GPU that a hall holds.

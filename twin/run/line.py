@@ -1,0 +1,82 @@
+"""Display time: within an epoch a straight line over the ticks (DESIGN.md section 4)."""
+
+from twin.errors import RunError
+from twin.events.control import Line
+
+AHEAD_MS = 2000  # display time is never further ahead of the wall clock
+
+
+def ms_per_tick(dt_s: float, speed: float) -> int:
+    """Return the step of display time per tick [ms], at least 1.
+
+    Parameters
+    ----------
+    dt_s
+        The simulated step [s].
+    speed
+        Simulated seconds per second of the wall clock; 0 is as fast as possible.
+
+    Examples
+    --------
+    >>> ms_per_tick(1.0, 1.0), ms_per_tick(1.0, 10.0), ms_per_tick(1.0, 0.1), ms_per_tick(1.0, 0.0)
+    (1000, 100, 10000, 1)
+    """
+    return max(1, round(1000 * dt_s / speed)) if speed > 0 else 1
+
+
+def line_from(tick: int, step_ms: int, *, now_ms: int, last_ts: int, start_ms: int | None = None) -> Line:
+    """Begin a line of display time at a tick.
+
+    Parameters
+    ----------
+    tick
+        The first tick of the epoch.
+    step_ms
+        Display time per tick [ms].
+    now_ms
+        The wall clock [ms].
+    last_ts
+        The last display time given out in this namespace [ms], -1 for none: the line begins after it.
+    start_ms
+        Where it should begin [ms], for a run that starts in the past.
+
+    Raises
+    ------
+    RunError
+        The line would begin more than 2 s ahead of the wall clock: time went backwards on this machine.
+
+    Examples
+    --------
+    >>> line_from(5, 1000, now_ms=10_000, last_ts=10_400)
+    Line(ts0=10401, tick0=5, ms_per_tick=1000)
+    """
+    ts0 = max(now_ms if start_ms is None else min(start_ms, now_ms), last_ts + 1)
+    if ts0 > now_ms + AHEAD_MS:
+        raise RunError(
+            f"display time stands at {last_ts} ms, {last_ts - now_ms} ms ahead of the wall clock: "
+            "the clock of this machine was set back; wait, or choose another namespace (COLOSSUS_NAMESPACE)"
+        )
+    return Line(ts0=ts0, tick0=tick, ms_per_tick=step_ms)
+
+
+def ts_at(line: Line, tick: int) -> int:
+    """Return the display time of a tick [ms].
+
+    Examples
+    --------
+    >>> ts_at(Line(ts0=1000, tick0=5, ms_per_tick=100), 8)
+    1300
+    """
+    return line.ts0 + (tick - line.tick0) * line.ms_per_tick
+
+
+def tick_due(line: Line, now_ms: int) -> int:
+    """Return the last tick whose display time has come, ``tick0 - 1`` before the first.
+
+    Examples
+    --------
+    >>> line = Line(ts0=1000, tick0=5, ms_per_tick=100)
+    >>> tick_due(line, 999), tick_due(line, 1000), tick_due(line, 1299)
+    (4, 5, 7)
+    """
+    return line.tick0 + (now_ms - line.ts0) // line.ms_per_tick

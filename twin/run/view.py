@@ -1,0 +1,65 @@
+"""A reader's view of the runs of a namespace: which run and epoch hold, and where a message stands."""
+
+from typing import Literal
+
+from twin.events.control import RunControl
+from twin.events.head import Head
+
+HOLD_S = 2.0  # frames of a newer run or epoch wait this long for their run.control
+
+Standing = Literal["current", "earlier", "newer", "other"]
+
+
+def newer(one: RunControl, other: RunControl) -> bool:
+    """Tell whether ``one`` wins over ``other``: the newest run, then the newest epoch, then the owner's name.
+
+    Run ids begin with their start, so they sort by it. The order does not depend on who reads when.
+    """
+    return (one.run, one.epoch, one.owner) > (other.run, other.epoch, other.owner)
+
+
+class RunView:
+    """What a reader of ``run.control`` knows. One per process, fed from ``bus.follow``."""
+
+    def __init__(self) -> None:
+        self.control: RunControl | None = None
+        self.heard_ms = -1
+        self.refused = 0
+
+    def accept(self, control: RunControl, *, now_ms: int) -> bool:
+        """Take a control message; return whether run or epoch changed.
+
+        An older run or epoch is taken only when the present one has ended or its lease ran out before.
+        """
+        known = self.control
+        if known is not None and newer(known, control):
+            held = known.state != "ended" and known.lease_expires_ms > control.sent_ms
+            echo = known.run == control.run and known.owner == control.owner
+            if held or echo:
+                self.refused += 1
+                return False
+        self.control = control
+        self.heard_ms = now_ms
+        return known is None or (known.run, known.epoch) != (control.run, control.epoch)
+
+    def standing(self, head: Head) -> Standing:
+        """Say where a message stands against the run and epoch that hold.
+
+        Returns
+        -------
+        str
+            ``current``; ``earlier``: an earlier epoch of this run; ``newer``: a run or epoch not known yet, to
+            be held for up to ``HOLD_S``; ``other``: of another run.
+        """
+        known = self.control
+        if known is None:
+            return "newer"
+        if head.run == known.run:
+            if head.epoch == known.epoch:
+                return "current"
+            return "newer" if head.epoch > known.epoch else "earlier"
+        return "newer" if head.run > known.run else "other"
+
+    def age_s(self, now_ms: int) -> float:
+        """Return how long ago the last control message came [s]; infinite before the first."""
+        return (now_ms - self.heard_ms) / 1000 if self.heard_ms >= 0 else float("inf")

@@ -1,0 +1,55 @@
+"""What a keeper of state gives back: messages to send, bytes to keep aside, and what may be acknowledged."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from twin.bus.base import Record
+from twin.errors import MessageInvalid
+from twin.events.head import Head
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A message to publish; when it is out, ``done`` may be acknowledged.
+
+    ``done`` holds the tokens (events of the stream) of all that went into it.
+    """
+
+    topic: str
+    head: Head
+    data: bytes
+    partition: int | None = None
+    done: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A message that did not decode, to ``dead.letter`` with its reason."""
+
+    record: Record
+    reason: str
+    done: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing to send: acknowledge."""
+
+    done: tuple[Any, ...]
+
+
+Output = Send | Dead | Done
+
+
+def check_schema(head: Head, schema_id: str) -> None:
+    """Refuse a message of another schema, or of another major version of it.
+
+    Raises
+    ------
+    MessageInvalid
+        With the reason.
+    """
+    if head.schema_id != schema_id:
+        name = schema_id.partition("/")[0]
+        reason = "other-major" if head.name == name else "unknown-schema"
+        raise MessageInvalid(f"{reason}: {head.schema_id}, expected {schema_id}")
