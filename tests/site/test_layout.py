@@ -42,9 +42,7 @@ def test_the_last_array_is_short(colossus1: Layout) -> None:
     ("rack", "array", "hall"),
     [("R0001", "A001", "H1"), ("R2050", "A257", "H3"), ("R2435", "A305", "H4"), ("R3125", "A391", "H4")],
 )
-def test_racks_of_the_drills_stand_where_they_should(
-    colossus1: Layout, rack: str, array: str, hall: str
-) -> None:
+def test_racks_of_the_drills_stand_where_they_should(colossus1: Layout, rack: str, array: str, hall: str) -> None:
     i = colossus1.rack_index(rack)
     assert colossus1.array_ids[colossus1.rack_array[i]] == array
     assert colossus1.hall_ids[colossus1.rack_hall[i]] == hall
@@ -87,7 +85,7 @@ def test_a_wrong_server_id_is_refused(colossus1: Layout, server: str) -> None:
 
 
 def test_a_wrong_id_names_what_is_near_and_what_is_allowed(colossus1: Layout) -> None:
-    with pytest.raises(SiteInvalid, match=r"no rack 'R20500': allowed are R0001\.\.R3125; near: R2050"):
+    with pytest.raises(SiteInvalid, match=r"no rack 'R20500': allowed are R0001\.\.R3125; near: .*R2050"):
         colossus1.rack_index("R20500")
     with pytest.raises(SiteInvalid, match=r"no array 'A392': allowed are A001\.\.A391"):
         colossus1.array_index("A392")

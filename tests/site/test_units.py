@@ -67,9 +67,7 @@ def site(request: pytest.FixtureRequest) -> Site:
 
 
 @pytest.mark.parametrize(("unit_id", "kind", "plant", "hall"), NAMED)
-def test_both_sites_have_every_named_unit(
-    site: Site, unit_id: str, kind: str, plant: str, hall: str | None
-) -> None:
+def test_both_sites_have_every_named_unit(site: Site, unit_id: str, kind: str, plant: str, hall: str | None) -> None:
     if unit_id.startswith("branch") and site.id == "mini":
         unit_id, plant, hall = "branch-8", "cooling-4", "H4"
     unit = site.unit(unit_id)
@@ -77,9 +75,7 @@ def test_both_sites_have_every_named_unit(
 
 
 @pytest.mark.parametrize(("unit_id", "kind", "plant", "hall"), NAMED_OF_COLOSSUS1)
-def test_colossus1_has_every_named_unit_of_racks_and_arrays(
-    unit_id: str, kind: str, plant: str, hall: str
-) -> None:
+def test_colossus1_has_every_named_unit_of_racks_and_arrays(unit_id: str, kind: str, plant: str, hall: str) -> None:
     unit = load_site("colossus1").unit(unit_id)
     assert (unit.kind, unit.plant, unit.hall) == (kind, plant, hall)
 

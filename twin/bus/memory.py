@@ -84,15 +84,16 @@ class MemoryBus(Bus):
         return bus
 
     def create_topics(self, topics: Iterable[Topic], namespace: str = "") -> None:
+        for topic in topics:
+            share = Retention(topic.retention_bytes // topic.partitions, topic.retention_s, topic.compacted)
+            self.create_topic(full_name(topic.name, namespace), topic.partitions, share)
+
+    def create_topic(self, name: str, partitions: int, retention: Retention) -> None:
+        """Create one topic by its full name; one that is there already is left as it is."""
         with self.lock:
-            for topic in topics:
-                name = full_name(topic.name, namespace)
-                if name not in self._logs:
-                    retention = Retention(
-                        topic.retention_bytes // topic.partitions, topic.retention_s, compacted=topic.compacted
-                    )
-                    self._logs[name] = tuple(Log(retention) for _ in range(topic.partitions))
-                    self._readers[name] = []
+            if name not in self._logs:
+                self._logs[name] = tuple(Log(retention) for _ in range(partitions))
+                self._readers[name] = []
 
     def partitions(self, topic: str) -> int:
         return len(self.logs(topic))

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twin.console.problems import as_response, problem
@@ -95,11 +95,8 @@ def seat_of(headers: Headers, seats: Seats, port: int) -> Seat | None:
     token = bearer_of(headers)
     if token is not None:
         return seats.of_bearer(token)
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_name(port))
-    except CookieError:
-        return None
-    return None if cookie is None else seats.of_cookie(cookie.value)
+    cookie = cookie_parser(headers.get("cookie", "")).get(cookie_name(port))
+    return None if cookie is None else seats.of_cookie(cookie)
 
 
 def _host_name(host: str) -> str:
@@ -150,9 +147,7 @@ def _with_headers(scope: Scope, send: Send) -> Send:
             headers["Referrer-Policy"] = "no-referrer"
             headers.setdefault("Cache-Control", "no-cache" if scope["path"].startswith("/page/") else "no-store")
             # The path alone: a query may hold a token.
-            logger.debug(
-                "method=%s path=%s status=%d", scope.get("method", "WS"), scope["path"], message["status"]
-            )
+            logger.debug("method=%s path=%s status=%d", scope.get("method", "WS"), scope["path"], message["status"])
         await send(message)
 
     return sending

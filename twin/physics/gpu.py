@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from twin.physics.quantity import Array, Quantity
 
 # Bits of NVML's clocks event reasons (DCGM field 112), as in NVIDIA's nvml.h.
-IDLE_BIT = 0x01
 POWER_CAP_BIT = 0x04
 HW_SLOWDOWN_BIT = 0x08
 SW_THERMAL_BIT = 0x20
 HW_THERMAL_BIT = 0x40
-POWER_BRAKE_BIT = 0x80
 
 # Stagnant coolant still takes a little heat; it also keeps the time constant finite.
 STAGNANT_FLOW_RATIO = 1e-4

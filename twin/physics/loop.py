@@ -40,6 +40,7 @@ def mixed_c(
 def parallel_flow_ratios(
     speed_ratio: Array,
     health_ratio: Array,
+    opening_ratio: Array,
     *,
     duty_n: int,
     head_shutoff_ratio: float,
@@ -53,6 +54,8 @@ def parallel_flow_ratios(
         Speed of each pump over rated, shape (loops, pumps).
     health_ratio
         Flow that a pump still moves, of what a healthy one would at the same head, 0..1, same shape.
+    opening_ratio
+        Flow that the valves of each loop would let through at nominal head, over nominal, shape (loops,).
     duty_n
         So many healthy pumps at full speed give exactly the nominal flow of a loop.
     head_shutoff_ratio, head_slope_ratio
@@ -65,26 +68,27 @@ def parallel_flow_ratios(
 
     Notes
     -----
-    System curve ``H = Q^2``. The head at which all pumps together give the flow of the system is found by
+    System curve ``H = (Q/opening)^2``. The head at which all pumps together give the flow of the system is found by
     bisection, so that pumps of different speed and health share the load as they do in steel. With equal
     pumps the reference plant's closed form holds: 2 of 3 pumps give 0.894 of the flow, 1 of 3 gives 0.620.
 
     Examples
     --------
     >>> import numpy as np
-    >>> q = parallel_flow_ratios(np.array([[1.0, 1.0, 0.0]]), np.ones((1, 3)), duty_n=3,
-    ...                          head_shutoff_ratio=1.25, head_slope_ratio=0.25)
+    >>> q = parallel_flow_ratios(np.array([[1.0, 1.0, 0.0]]), np.ones((1, 3)), np.ones(1),
+    ...                          duty_n=3, head_shutoff_ratio=1.25, head_slope_ratio=0.25)
     >>> round(float(q.sum() / 3), 3)
     0.894
     """
     shutoff = head_shutoff_ratio * np.square(speed_ratio)
+    nominal = duty_n * np.maximum(opening_ratio, 1e-6)
     low = np.zeros(shutoff.shape[0])
     high = shutoff.max(axis=1)
     flow = np.zeros_like(shutoff)
-    for _ in range(50):
+    for _ in range(40):
         head = 0.5 * (low + high)
         flow = np.sqrt(np.maximum(shutoff - head[:, None], 0.0) / head_slope_ratio) * health_ratio
-        too_much = np.square(flow.sum(axis=1) / duty_n) > head
+        too_much = np.square(flow.sum(axis=1) / nominal) > head
         low = np.where(too_much, head, low)
         high = np.where(too_much, high, head)
     return flow

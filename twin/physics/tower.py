@@ -83,7 +83,7 @@ def rated_ua_w_per_k(
     --------
     >>> rated = dict(wet_bulb_c=25.6, range_k=5.5, approach_k=3.9, pressure_pa=101325.0)
     >>> round(rated_ua_w_per_k(1.089, 0.673, **rated))
-    1718
+    1719
     """
     heat_w = water_kg_s * WATER_CP_J_PER_KG_K * range_k
     inlet_j_per_kg = float(saturated_enthalpy_j_per_kg(wet_bulb_c, pressure_pa))

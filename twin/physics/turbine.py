@@ -146,7 +146,7 @@ def ramped_w(power_w: Quantity, target_w: Quantity, rate_w_per_s: Quantity, dt_s
 
     Examples
     --------
-    >>> ramped_w(10e6, 12.5e6, 53_000.0, 10.0)
+    >>> float(ramped_w(10e6, 12.5e6, 53_000.0, 10.0))
     10530000.0
     """
     step = np.multiply(rate_w_per_s, dt_s)

@@ -52,7 +52,7 @@ def humidity_ratio(vapour_pressure_pa: Quantity, pressure_pa: Quantity) -> Quant
     Examples
     --------
     >>> round(float(humidity_ratio(2338.8, 101325.0)), 5)
-    0.01469
+    0.0147
     """
     return MOLAR_MASS_RATIO * vapour_pressure_pa / (pressure_pa - vapour_pressure_pa)
 

@@ -5,25 +5,48 @@ import numpy as np
 from twin.physics.quantity import Quantity
 
 
+def high_cycles(cycles: Quantity, duty_ratio: Quantity) -> Quantity:
+    """Integrate a square wave that is high in the first part of each cycle.
+
+    Parameters
+    ----------
+    cycles
+        Where the integral ends, in cycles of the wave; it begins at zero.
+    duty_ratio
+        Share of a cycle that is high, 0..1.
+
+    Notes
+    -----
+    ``F(x) = floor(x) d + min(frac(x), d)``: exact for spans of any length, so that 1 Hz frames do not alias
+    steps of 0.2-3 Hz (the band of arXiv 2508.14318).
+
+    Examples
+    --------
+    >>> round(float(high_cycles(2.9, 0.85)), 2)
+    2.55
+    """
+    whole = np.floor(cycles)
+    return np.asarray(whole * duty_ratio + np.minimum(np.subtract(cycles, whole), duty_ratio))[()]
+
+
 def high_share(from_cycles: Quantity, to_cycles: Quantity, duty_ratio: Quantity) -> Quantity:
     """Give the share of a span in which a square wave is high.
 
     Parameters
     ----------
     from_cycles, to_cycles
-        Begin and end of the span, in cycles of the wave; the wave is high in the first part of each cycle.
+        Begin and end of the span, in cycles of the wave.
     duty_ratio
         Share of a cycle that is high, 0..1.
 
     Returns
     -------
     float or ndarray
-        0..1; for a span of no length, whether the wave is high at that instant.
+        0..1; for a span of no length 0.
 
     Notes
     -----
-    Difference of the integral ``F(x) = floor(x) d + min(frac(x), d)``: exact for spans of any length, so that
-    1 Hz frames do not alias steps of 0.2-3 Hz (the band of arXiv 2508.14318).
+    Difference of :func:`high_cycles`, divided by the span.
 
     Examples
     --------
@@ -32,15 +55,10 @@ def high_share(from_cycles: Quantity, to_cycles: Quantity, duty_ratio: Quantity)
     >>> round(float(high_share(0.8, 1.0, 0.85)), 3)
     0.25
     """
-    begin, end = np.asarray(from_cycles), np.asarray(to_cycles)
-    duty = np.asarray(duty_ratio)
-    whole_begin, whole_end = np.floor(begin), np.floor(end)
-    high = (whole_end - whole_begin) * duty
-    high = high + np.minimum(end - whole_end, duty) - np.minimum(begin - whole_begin, duty)
-    span = end - begin
-    instant = (begin - whole_begin) < duty
+    span = np.subtract(to_cycles, from_cycles)
+    high = high_cycles(to_cycles, duty_ratio) - high_cycles(from_cycles, duty_ratio)
     none = span <= 0.0
-    return np.asarray(np.where(none, instant, np.clip(high / np.where(none, 1.0, span), 0.0, 1.0)))[()]
+    return np.asarray(np.where(none, 0.0, np.clip(high / np.where(none, 1.0, span), 0.0, 1.0)))[()]
 
 
 def mean_activity(

@@ -8,6 +8,8 @@ from importlib import resources
 from twin.site.compute import Block, GpuModel
 from twin.site.models import SiteFile
 
+GPUS_MAX_N = 10_000_000
+
 
 def contradictions(site: SiteFile, file_name: str) -> Iterator[str]:
     """Find every contradiction of a site file whose values are possible one by one.
@@ -53,6 +55,8 @@ def _is_timezone(name: str) -> bool:
 
 
 def _halls(site: SiteFile) -> Iterator[str]:
+    if site.gpus_n > GPUS_MAX_N:
+        yield f"halls: {site.gpus_n} GPUs in all racks: allowed are at most {GPUS_MAX_N}"
     for i, hall in enumerate(site.halls):
         if hall.id != f"H{i + 1}":
             yield f"halls.{i}.id: {hall.id!r}: allowed is H{i + 1} (numbered in order, none twice)"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from twin.site.fields import Count, Name, Nameplate, NotNegative, Number, Positive, Ratio
+from twin.site.fields import Count, GpuCount, Name, Nameplate, NotNegative, Number, Positive, Ratio
 
 
 class GpuModel(Nameplate):
@@ -72,8 +72,8 @@ class Network(Nameplate):
 class Block(Nameplate):
     """GPUs of a job in one piece: so many in site order, from the first of a server."""
 
-    start: Annotated[str, Field(strict=True, pattern=r"^R\d+-s\d+$")]
-    gpus_n: Count
+    start: Annotated[str, Field(strict=True, pattern=r"^R\d{1,9}-s\d{1,3}$")]
+    gpus_n: GpuCount
 
 
 class Job(Nameplate):

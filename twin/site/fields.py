@@ -22,19 +22,22 @@ Ratio = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 Extensive = Annotated[float, Field(strict=True, gt=0.0, json_schema_extra=EXTENSIVE)]
 """A rating, volume or limit that grows with the number of GPUs: scaled in a site made ``like`` another."""
 
-Count = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 """How many there are, at least one."""
 
-CountOrNone = Annotated[int, Field(strict=True, ge=0)]
+CountOrNone = Annotated[int, Field(strict=True, ge=0, le=100_000)]
 """How many there are, perhaps none."""
+
+GpuCount = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+"""How many GPUs a job holds."""
 
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=80)]
 """A text of one line."""
 
-Sextet = Annotated[tuple[float, float, float, float, float, float], Field(strict=False)]
+Sextet = tuple[Number, Number, Number, Number, Number, Number]
 """Six coefficients of a biquadratic fit: 1, x, x^2, y, y^2, x y."""
 
-Triplet = Annotated[tuple[float, float, float], Field(strict=False)]
+Triplet = tuple[Number, Number, Number]
 """Three coefficients of a quadratic fit: 1, x, x^2."""
 
 

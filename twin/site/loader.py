@@ -101,7 +101,7 @@ def _load(file: Traversable) -> Site:
     base_data = base.model_dump(by_alias=True, exclude={"sources", "crc"})
     merged = _merge(_Content(base_data, dict(base.sources)), own)
     model = _validate(file, merged, problems)
-    factor = _gpus_n(model) / base.layout.gpu_count
+    factor = model.gpus_n / base.gpus_n
     scaled = _scale(merged, model, factor, like, keep=own.sources)
     return _site(scaled, SiteFile.model_validate(scaled.data))
 
@@ -127,15 +127,16 @@ def _read(file: Traversable, problems: list[str]) -> _Content:
 
 def _strip(node: Any, path: str, sources: dict[str, Source], problems: list[str]) -> Any:
     """Replace each ``{value, source, sure}`` by its value, and note the source."""
-    if isinstance(node, dict) and "value" in node:
-        source, sure = node.get("source"), node.get("sure")
-        if node.keys() != {"value", "source", "sure"} or not isinstance(source, str) or not source:
-            problems.append(f"{path}: {node!r}: {_NEEDS_SOURCE}")
+    if isinstance(node, dict) and "value" in node and path:
+        value, source, sure = node["value"], node.get("source"), node.get("sure")
+        nested = any(isinstance(item, dict | list) for item in (value if isinstance(value, list) else [value]))
+        if nested or node.keys() != {"value", "source", "sure"} or not (source and isinstance(source, str)):
+            problems.append(f"{path}: {node!r:.160}: {_NEEDS_SOURCE}")
         elif sure not in _SURE:
             problems.append(f"{path}.sure: {sure!r}: allowed are {', '.join(_SURE)}")
         else:
             sources[path] = Source(source, sure)
-        return node["value"]
+        return value
     if isinstance(node, dict):
         return {key: _strip(item, _join(path, key), sources, problems) for key, item in node.items()}
     if isinstance(node, list):
@@ -206,11 +207,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 def _invalid(file: Traversable, problems: list[str]) -> SiteInvalid:
     return SiteInvalid("\n".join(f"{file}: {problem}" for problem in problems))
-
-
-def _gpus_n(model: SiteFile) -> int:
-    racks_n = sum(hall.racks_n for hall in model.halls)
-    return racks_n * model.rack.servers_n * model.rack.gpus_per_server_n
 
 
 def _scale(content: _Content, model: SiteFile, factor: float, like: str, keep: Mapping[str, Source]) -> _Content:

@@ -107,6 +107,12 @@ class SiteFile(Nameplate):
     jobs: dict[Annotated[str, Field(pattern=r"^job-[a-z0-9-]+$")], Job]
     limits: Limits
 
+    @property
+    def gpus_n(self) -> int:
+        """Count the GPUs of all racks."""
+        racks_n = sum(hall.racks_n for hall in self.halls)
+        return racks_n * self.rack.servers_n * self.rack.gpus_per_server_n
+
 
 class Site(SiteFile):
     """A site: its nameplate values, and what follows from them, worked out once on first use."""
@@ -117,7 +123,7 @@ class Site(SiteFile):
     @property
     def scale(self) -> float:
         """Divide the number of GPUs by the 200,000 for which limits are written."""
-        return self.layout.gpu_count / REFERENCE_GPUS_N
+        return self.gpus_n / REFERENCE_GPUS_N
 
     @cached_property
     def layout(self) -> Layout:

@@ -178,6 +178,10 @@ class RowKeeper:
         self.intake.gaps += max(0, sequence.missing - before)
         if verdict == "duplicate":
             self.intake.duplicates += 1
+            if held.head.tick in partition.open:
+                # Read again after a rebalance: only this token still counts, and only when the tick is out.
+                partition.open[held.head.tick].tokens.append(held.token)
+                return []
             return [Done((held.token,))]
         self.state.write(held.array, held.head, held.frame, held.record.offset)
         if held.head.tick <= partition.closed_tick:

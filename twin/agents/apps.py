@@ -1,0 +1,93 @@
+"""The three apps of the observer: consumer groups of one image, so that a slow store never stops the state."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import faust
+
+from twin.agents import health, history, rows, site
+from twin.agents.context import Attached, Context
+from twin.agents.follower import Follower
+from twin.bus.base import Record
+from twin.errors import MessageInvalid
+from twin.events.control import RunControl
+from twin.events.head import split
+from twin.events.topics import full_name
+
+
+@dataclass(frozen=True, slots=True)
+class AppKind:
+    """One app: what it does, and how much of its input it holds.
+
+    ``attach`` adds its agents; ``buffer_n`` messages of each partition are held at most.
+    """
+
+    attach: Callable[[faust.App, Context], Attached]
+    buffer_n: int
+
+
+# To add an app: its row here. ``history`` holds little, for it may stand still while the store does.
+APPS: dict[str, AppKind] = {
+    "rows": AppKind(rows.attach, 4096),
+    "site": AppKind(site.attach, 4096),
+    "history": AppKind(history.attach, 512),
+}
+
+
+def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
+    """Build a worker of an app; neither part is started, and an app is never started twice.
+
+    Parameters
+    ----------
+    name
+        One of ``APPS``.
+    context
+        Its surroundings, its own and nobody else's.
+
+    Returns
+    -------
+    tuple
+        The app, and the follower of control topics, which must be started before it.
+    """
+    kind = APPS[name]
+    app = faust.App(
+        full_name(name, context.namespace),
+        broker=context.broker,
+        store="memory://",
+        origin="twin",
+        autodiscover=False,
+        datadir=tempfile.gettempdir(),
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=kind.buffer_n,
+        broker_commit_interval=1.0,
+        broker_commit_every=100_000,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        broker_max_poll_records=500,
+        consumer_max_fetch_size=5 << 20,
+        producer_acks=-1,
+        producer_compression_type="zstd",
+        producer_linger=0.01,
+        producer_max_batch_size=262_144,
+    )
+    attached = kind.attach(app, context)
+    health.attach(app, context, attached)
+    return app, Follower(context.bus, {context.topic("run.control"): _hear_control(context), **attached.follows})
+
+
+def _hear_control(context: Context) -> Callable[[Record], None]:
+    def hear(record: Record) -> None:
+        try:
+            _, data = split(record.value)
+            control = RunControl.model_validate_json(data)
+        except (MessageInvalid, ValueError):
+            return  # the app history counts it and keeps it aside
+        context.view.accept(control, now_ms=context.clock.now_ms())
+        for told in context.control_changed:
+            told()
+
+    return hear

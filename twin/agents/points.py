@@ -1,0 +1,298 @@
+"""From a message of any topic to the points of the store: one function per topic, from the tables of ``events``."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from twin.bus.base import Record
+from twin.errors import MessageInvalid
+from twin.events.chillers import TELEMETRY_CHILLERS
+from twin.events.columns import Family
+from twin.events.control import RUN_STATE_CODES, CommandResult, Message, RunControl
+from twin.events.derived import TWIN_RACK, TWIN_SITE, Health
+from twin.events.frames import Frame, decode_frame
+from twin.events.grid import TELEMETRY_GRID
+from twin.events.head import Head, split
+from twin.events.jobs import Job, JobTable
+from twin.events.layout import FrameLayout
+from twin.events.measurements import BY_NAME
+from twin.events.network import TELEMETRY_NETWORK
+from twin.events.turbines import TELEMETRY_TURBINES
+from twin.site import Site
+from twin.state.outputs import check_schema
+from twin.store import Points
+
+M = TypeVar("M", bound=Message)
+
+JOB_ROW_GPUS = 512  # a job of at least so many GPUs (at 200,000) has rows of its own; the rest is unit ``small``
+SWITCH_EVERY_TICKS = 10
+FATAL_XIDS = frozenset({48, 64, 79, 94, 95, 119, 120, 122, 123, 140, 143})
+
+
+class PointMaker:
+    """Turns messages into points.
+
+    Parameters
+    ----------
+    layout
+        Keys and ids of the frames of the site.
+    """
+
+    def __init__(self, layout: FrameLayout) -> None:
+        self._layout = layout
+        self._site = layout.site
+        self._makers: dict[str, Callable[[Head, bytes, Record], list[Points]]] = {
+            "twin.rack": self._rack,
+            "twin.site": self._site_picture,
+            "twin.health": self._health,
+            "run.control": self._run,
+            "command_results": self._command,
+            "telemetry.jobs": self._jobs,
+            "telemetry.chillers": self._units(TELEMETRY_CHILLERS),
+            "telemetry.turbines": self._units(TELEMETRY_TURBINES),
+            "telemetry.grid": self._units(TELEMETRY_GRID),
+            "telemetry.network": self._units(TELEMETRY_NETWORK),
+        }
+        self._racks = _rack_tags(layout.site)
+        self._seen_run: tuple[str, int, str, float] | None = None
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that history takes."""
+        return tuple(self._makers)
+
+    def points_of(self, record: Record) -> list[Points]:
+        """Make the points of one message of any run and epoch.
+
+        Parameters
+        ----------
+        record
+            Its topic without namespace.
+
+        Raises
+        ------
+        MessageInvalid
+            The bytes are no message of that topic.
+        """
+        head, data = split(record.value)
+        return self._makers[record.topic](head, data, record)
+
+    def _units(self, family: Family) -> Callable[[Head, bytes, Record], list[Points]]:
+        topic = family.schema_id.partition("/")[0]
+
+        def make(head: Head, data: bytes, _: Record) -> list[Points]:
+            check_schema(head, family.schema_id)
+            sizes = self._layout.sizes(topic, head.key)
+            if sizes is None:
+                raise MessageInvalid(f"unknown-key: {head.key} is no key of {topic} at {self._site.id}")
+            frame = decode_frame(family, data, sizes)
+            points = []
+            for group in family.groups:
+                measurement = BY_NAME.get(group.measurement)
+                if measurement is None or (group.name == "switch" and head.tick % SWITCH_EVERY_TICKS):
+                    continue
+                if group.name == "weather" and head.key != self._layout.keys(topic)[0]:
+                    continue  # every cooling plant tells the same weather
+                values = {name: column for name, column in frame.dense[group.name].items() if measurement.has(name)}
+                values = _without_suspects(group.name, values, frame)
+                tags: dict[str, Any] = {}
+                if "plant" in measurement.tags:
+                    tags["plant"] = head.key
+                if "hall" in measurement.tags:
+                    tags["hall"] = head.key
+                if "unit" in measurement.tags:
+                    tags["unit"] = self._layout.ids(topic, head.key, group.name)
+                if values and frame.size(group.name):
+                    points.append(Points(measurement.name, head.run, head.ts, tags, values, {}))
+            return points
+
+        return make
+
+    def _rack(self, head: Head, data: bytes, _: Record) -> list[Points]:
+        check_schema(head, TWIN_RACK.schema_id)
+        frame = decode_frame(TWIN_RACK, data, {"close": 1})
+        points = []
+        for group in ("rack", "cdu", "gpu"):
+            columns = frame.dense.get(group)
+            if not columns or not frame.size(group):
+                continue
+            racks = self._places(columns["rack_i"])
+            tags: dict[str, Any] = {"hall": self._racks["hall"][racks], "rack": self._racks["rack"][racks]}
+            if group == "rack":
+                tags |= {name: self._racks[name][racks] for name in ("array", "row", "pos")}
+            elif group == "cdu":
+                tags["unit"] = self._racks["cdu"][racks]
+            else:
+                tags["gpu"] = columns["gpu"].astype(np.int64).astype(str)
+            points.append(Points(group, head.run, head.ts, _listed(tags), _known(group, columns), {}))
+        xid = frame.dense.get("xid")
+        if xid and frame.size("xid"):
+            points.append(self._xids(head, xid))
+        return points
+
+    def _places(self, column: Any) -> np.ndarray:
+        racks = column.astype(np.int64)
+        if racks.max() >= self._site.layout.rack_count:
+            raise MessageInvalid(f"bad-index: rack_i: beyond {self._site.layout.rack_count} places")
+        return np.asarray(racks)
+
+    def _xids(self, head: Head, xid: Mapping[str, Any]) -> Points:
+        """Add the XIDs of one message up by hall and number; text names the first GPU."""
+        racks = self._places(xid["rack_i"])
+        rows: dict[tuple[str, int], list[Any]] = {}
+        for rack, gpu, number, n in zip(racks, xid["gpu"], xid["xid"], xid["n"], strict=True):
+            key = (str(self._racks["hall"][rack]), int(number))
+            row = rows.setdefault(key, [0.0, f"{self._racks['rack'][rack]}-g{int(gpu)}", self._racks["rack"][rack]])
+            row[0] += n
+        return Points(
+            "xid",
+            head.run,
+            head.ts,
+            {
+                "hall": [hall for hall, _ in rows],
+                "xid": [str(number) for _, number in rows],
+                "fatal": ["yes" if number in FATAL_XIDS else "no" for _, number in rows],
+            },
+            {"raised": [row[0] for row in rows.values()]},
+            {
+                "gpu": [row[1] for row in rows.values()],
+                "rack": [str(row[2]) for row in rows.values()],
+                "text": [f"XID {number} on {row[1]}" for (_, number), row in rows.items()],
+            },
+        )
+
+    def _site_picture(self, head: Head, data: bytes, _: Record) -> list[Points]:
+        check_schema(head, TWIN_SITE.schema_id)
+        frame = decode_frame(TWIN_SITE, data, {"close": 1, "site": 1})
+        halls = self._site.layout.hall_ids
+        points = [Points("site", head.run, head.ts, {}, _known("site", frame.dense["site"]), {})]
+        for group, tag, names in (("hall", "hall", halls), ("gpu_hist", "scope", ("site", *halls))):
+            columns = frame.dense.get(group)
+            if columns:
+                places = columns["hall_i" if group == "hall" else "scope_i"].astype(np.int64)
+                tags = {tag: [names[place] for place in places]}
+                points.append(Points(group, head.run, head.ts, tags, _known(group, columns), {}))
+        plant = self._layout.keys("telemetry.turbines")
+        if plant and "permit" in frame.dense:
+            permit = _known("permit", frame.dense["permit"])
+            points.append(Points("permit", head.run, head.ts, {"plant": plant[0]}, permit, {}))
+        loops = frame.text.get("loop", {}).get("unit")
+        if loops:
+            tags = {"plant": [self._site.unit(loop).plant for loop in loops], "unit": loops}
+            points.append(Points("loop", head.run, head.ts, tags, _known("loop", frame.dense["loop"]), {}))
+        return points
+
+    def _run(self, head: Head, data: bytes, record: Record) -> list[Points]:
+        control = _model(RunControl, data)
+        kind = {"kind": control.kind}
+        fields = {"state_code": float(RUN_STATE_CODES[control.state]), "speed": control.speed, "dt_s": control.dt_s}
+        # A paused run is still a row a second: wall time, as it must speak when the run's clock stands.
+        points = [Points("run", head.run, control.sent_ms, kind, fields, {})]
+        now = (control.run, control.epoch, control.state, control.speed)
+        if now != self._seen_run:
+            self._seen_run = now
+            text = f"{control.state}, epoch {control.epoch}, x{control.speed:g}"
+            points.append(_event(head, record, "run", text=text, unit=control.run, by=control.owner, result=""))
+        return points
+
+    def _command(self, head: Head, data: bytes, record: Record) -> list[Points]:
+        result = _model(CommandResult, data)
+        outcome = "accepted" if result.accepted else f"rejected: {result.reason}"
+        text = f"{result.verb} {result.unit}: {outcome}"
+        return [_event(head, record, "command", text=text, unit=result.unit, by=result.by, result=outcome)]
+
+    def _jobs(self, head: Head, data: bytes, _: Record) -> list[Points]:
+        table = _model(JobTable, data)
+        fields = {
+            "running_n": table.running_n,
+            "queued_n": table.queued_n,
+            "goodput": table.goodput,
+            "lost_gpu_h": table.lost_gpu_h,
+            "failures_24h_n": table.failures_24h_n,
+            "failures_expected_n": table.failures_expected_n,
+            "overflow_gpu_n": table.overflow.gpu_n,
+            "overflow_usd_h": table.overflow.usd_h,
+        }
+        points = [Points("jobs", head.run, head.ts, {}, {k: float(v) for k, v in fields.items()}, {})]
+        if table.full and table.jobs:
+            least = JOB_ROW_GPUS * self._site.scale
+            rows = [(job.id, _job_fields(job)) for job in table.jobs if job.gpu_n >= least]
+            small = [job for job in table.jobs if job.gpu_n < least]
+            if small:
+                rows.append(("small", _small_fields(small)))
+            columns = {name: [row[name] for _, row in rows] for name in rows[0][1]}
+            points.append(Points("job", head.run, head.ts, {"unit": [unit for unit, _ in rows]}, columns, {}))
+        return points
+
+    def _health(self, head: Head, data: bytes, _: Record) -> list[Points]:
+        health = _model(Health, data)
+        tags = {"worker": health.process}
+        cpu = {"cpu": health.cpu, "buffer_fill": health.buffer_fill}
+        points = [Points("worker", head.run, health.at_ms, tags, cpu, {})]
+        for part in health.ingest:
+            values = part.model_dump(exclude={"topic"})
+            points.append(Points("ingest", head.run, health.at_ms, {"topic": part.topic}, values, {}))
+        for sink in health.sinks:
+            values = sink.model_dump(exclude={"sink"})
+            points.append(Points("sink", head.run, health.at_ms, {"sink": sink.sink}, values, {}))
+        return points
+
+
+def _rack_tags(site: Site) -> dict[str, np.ndarray]:
+    layout = site.layout
+    return {
+        "hall": np.array(layout.hall_ids)[layout.rack_hall],
+        "array": np.array(layout.array_ids)[layout.rack_array],
+        "rack": np.array(layout.rack_ids),
+        "row": layout.rack_row.astype(str),
+        "pos": layout.rack_pos.astype(str),
+        "cdu": np.array([f"cdu-{rack}" for rack in layout.rack_ids]),
+    }
+
+
+def _listed(tags: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    return {name: column.tolist() for name, column in tags.items()}
+
+
+def _known(measurement: str, columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values for name, values in columns.items() if BY_NAME[measurement].has(name)}
+
+
+def _without_suspects(group: str, values: dict[str, Any], frame: Frame) -> dict[str, Any]:
+    for name, places in frame.suspect.items():
+        of_group, _, column = name.partition(".")
+        if of_group == group and column in values:
+            values[column] = values[column].copy()
+            values[column][places] = np.nan
+    return values
+
+
+def _model(model: type[M], data: bytes) -> M:
+    try:
+        return model.model_validate_json(data)
+    except ValueError as exc:
+        raise MessageInvalid(f"bad-data: {' '.join(str(exc).split())[:300]}") from exc
+
+
+def _event(head: Head, record: Record, kind: str, *, text: str, unit: str, by: str, result: str) -> Points:
+    # Several may happen in one tick: the offset keeps their times apart, and is the same when read again.
+    ts = head.ts + record.offset % 1000
+    texts = {"text": text, "unit": unit, "by": by, "result": result}
+    return Points("event", head.run, ts, {"kind": kind, "priority": "none"}, {}, texts)
+
+
+def _job_fields(job: Job) -> dict[str, float]:
+    return {name: float(value) for name, value in job.model_dump(exclude={"id", "servers"}).items()}
+
+
+def _small_fields(jobs: list[Job]) -> dict[str, float]:
+    rows = [_job_fields(job) for job in jobs]
+    weight = sum(row["gpu_n"] for row in rows) or 1.0
+    added = ("gpu_n", "power_w", "power_low_w", "power_high_w")
+    return {
+        name: sum(row[name] for row in rows)
+        if name in added
+        else sum(row[name] * row["gpu_n"] for row in rows) / weight
+        for name in rows[0]
+    }

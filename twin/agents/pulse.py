@@ -1,0 +1,109 @@
+"""What the apps ``rows`` and ``site`` have in common: a keeper that is fed by a stream and by time."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import faust
+from faust.types import TP
+
+from twin.agents.carrier import Carrier
+from twin.agents.context import Context
+from twin.bus.base import Record
+from twin.state.outputs import Output
+
+BEAT_S = 0.1
+
+
+class Keeper(Protocol):
+    """A keeper of state."""
+
+    def take(self, record: Record, token: Any, now_ms: int) -> list[Output]:
+        """Take one message."""
+        ...
+
+    def tick(self, now_ms: int, *, queue_empty: bool) -> list[Output]:
+        """Do what time asks for."""
+        ...
+
+    def waiting(self) -> int:
+        """Return how many messages are held back."""
+        ...
+
+
+def record_of(event: Any, context: Context) -> Record:
+    """Return the message of an event of a stream, its topic without namespace."""
+    message = event.message
+    return Record(
+        context.short(message.topic),
+        message.partition,
+        message.offset,
+        int(1000 * (message.timestamp or 0)),
+        message.key,
+        message.value,
+    )
+
+
+def queue_empty(app: faust.App, waiting: int) -> bool:
+    """Tell whether all that was published for this worker has been taken by its keeper."""
+    consumer: Any = app.consumer
+    if len(consumer.unacked) > waiting:
+        return False
+    for tp in consumer.assignment():
+        read = consumer._read_offset[tp]  # noqa: SLF001  (delivered to the streams, not only fetched)
+        end = consumer.highwater(tp) or 0
+        if read is None:
+            read = (consumer._committed_offset.get(tp) or 0) - 1  # noqa: SLF001
+        if read + 1 < end:
+            return False
+    return True
+
+
+def run_keeper(app: faust.App, context: Context, keeper: Keeper, topics: tuple[str, ...], carrier: Carrier) -> None:
+    """Attach a keeper: one agent over its topics, and a task that keeps time.
+
+    Nothing is acknowledged before what became of it is out.
+    """
+    awake = asyncio.Event()
+    context.control_changed.append(awake.set)
+    channel = app.topic(
+        *(context.topic(topic) for topic in topics),
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+
+    @app.agent(channel, concurrency=1)
+    async def take(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await carrier.carry(keeper.take(record_of(event, context), event, context.clock.now_ms()))
+
+    @app.task
+    async def keep_time() -> None:
+        while not app.should_stop:
+            empty = queue_empty(app, keeper.waiting()) if app.consumer.assignment() else False
+            await carrier.carry(keeper.tick(context.clock.now_ms(), queue_empty=empty))
+            awake.clear()
+            try:
+                async with asyncio.timeout(BEAT_S):
+                    await awake.wait()
+            except TimeoutError:
+                continue
+
+
+def on_partitions(
+    app: faust.App, topic: str, assign: Callable[[set[int]], None], revoke: Callable[[set[int]], None]
+) -> None:
+    """Tell a keeper which partitions of a topic come and go."""
+
+    def of_topic(places: set[TP]) -> set[int]:
+        return {place.partition for place in places if place.topic == topic}
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def assigned(_: faust.App, assigned: set[TP], **__: Any) -> None:
+        assign(of_topic(assigned))
+
+    @app.on_partitions_revoked.connect(weak=False)
+    async def revoked(_: faust.App, revoked: set[TP], **__: Any) -> None:
+        revoke(of_topic(revoked))

@@ -1,0 +1,35 @@
+"""The app ``rows``: frames of arrays in, ``twin.rack`` out. It scales out by partition of ``telemetry.gpu``."""
+
+import contextlib
+
+import faust
+
+from twin.agents.carrier import Carrier
+from twin.agents.context import Attached, Context
+from twin.agents.pulse import on_partitions, run_keeper
+from twin.bus.base import Record
+from twin.errors import SiteInvalid
+from twin.events.alarm import Mark
+from twin.events.head import split
+from twin.state.rows import TOPIC, RowKeeper
+
+
+def attach(app: faust.App, context: Context) -> Attached:
+    """Add the agents of ``rows``; it follows ``twin.marks`` for the racks under watch."""
+    keeper = RowKeeper(context.layout, context.view)
+    on_partitions(app, context.topic(TOPIC), keeper.assign, keeper.revoke)
+    run_keeper(app, context, keeper, (TOPIC,), Carrier(app, context))
+    marks: dict[str, int] = {}
+
+    def hear_mark(record: Record) -> None:
+        key = (record.key or b"").decode(errors="replace")
+        marks.pop(key, None)
+        if record.value is not None:
+            with contextlib.suppress(ValueError, SiteInvalid):
+                mark = Mark.model_validate_json(split(record.value)[1])
+                if mark.kind == "watch":
+                    marks[key] = context.layout.site.layout.rack_index(mark.asset)
+        keeper.watched = frozenset(marks.values())
+
+    follows = {context.topic("twin.marks"): hear_mark}
+    return Attached({TOPIC: keeper.intake}, keeper.age_max_s, follows=follows)

@@ -1,0 +1,77 @@
+"""The app: parts, routes, doors, and the page's files."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+
+from twin.console.context import ConsoleContext
+from twin.console.doors import Doors, seat_of
+from twin.console.hub import beats
+from twin.console.journal import Entry
+from twin.console.parts import Parts, build_parts
+from twin.console.problems import install
+from twin.console.routes.assets import asset_routes
+from twin.console.routes.history import history_routes
+from twin.console.routes.orders import order_routes
+from twin.console.routes.run import run_routes
+from twin.console.routes.seat import seat_routes
+
+PAGE = Path(__file__).parent / "page"
+
+
+def make_console(context: ConsoleContext) -> FastAPI:
+    """Build the console; reader and pictures run within the app's lifespan.
+
+    ``app.state.parts`` holds the parts, ``app.state.crash`` a future that gets the error of a part that failed.
+    """
+    parts = build_parts(context)
+    # Its own documentation pages load from elsewhere: they are off.
+    app = FastAPI(title="Colossus console", lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.parts = parts
+    install(app)
+    for routes in (seat_routes, run_routes, asset_routes, history_routes, order_routes):
+        app.include_router(routes(parts))
+    app.mount("/page", StaticFiles(directory=PAGE))
+
+    @app.websocket("/ws")
+    async def ws(socket: WebSocket) -> None:
+        await parts.hub.serve(socket, seat_of(socket.headers, context.seats, context.port))
+
+    app.add_middleware(Doors, hosts=context.hosts)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Parts = app.state.parts
+    loop = asyncio.get_running_loop()
+    app.state.crash = loop.create_future()
+
+    def failed(part: asyncio.Future[None]) -> None:
+        if not part.cancelled() and (error := part.exception()) is not None and not app.state.crash.done():
+            app.state.crash.set_exception(error)
+
+    def tell(entry: Entry) -> None:
+        loop.call_soon_threadsafe(parts.hub.publish, entry)
+
+    parts.live.journal.on_entry = tell
+    with ThreadPoolExecutor(1, "console-feed") as thread:
+        reading = loop.run_in_executor(thread, parts.feed.run)
+        beating = asyncio.ensure_future(beats(parts.hub, now_ms=parts.context.now_ms, sleep=parts.context.sleep))
+        for part in (reading, beating):
+            part.add_done_callback(failed)
+        try:
+            yield
+        finally:
+            parts.live.journal.on_entry = None
+            parts.hub.stop()
+            parts.feed.stop()
+            beating.cancel()
+            await asyncio.gather(reading, beating, return_exceptions=True)
+            app.state.crash.cancel()

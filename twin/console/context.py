@@ -1,0 +1,59 @@
+"""What the console is given by the process that runs it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from twin.bus.base import Bus
+from twin.console.seats import Seats
+from twin.site import Site
+from twin.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter of a command; one without limits may be a text."""
+
+    name: str
+    unit: str
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A command that a kind of asset knows."""
+
+    verb: str
+    unit_kind: str
+    params: tuple[Param, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleContext:
+    """Addresses, seats, and the seams to bus and history.
+
+    Attributes
+    ----------
+    port
+        Is in the cookie's name.
+    hosts
+        Names by which the console may be called, beside loopback.
+    catalogue
+        The commands; they come as data because on a real site there is no plant to ask.
+    now_ms
+        The wall clock [ms].
+    sleep
+        Waits so many seconds between two pictures.
+    """
+
+    site: Site
+    bus: Bus
+    store: Store
+    seats: Seats
+    now_ms: Callable[[], int]
+    port: int = 8765
+    hosts: tuple[str, ...] = ()
+    namespace: str = ""
+    catalogue: tuple[Verb, ...] = ()
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

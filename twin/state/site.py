@@ -1,0 +1,306 @@
+"""The keeper of the site: ``twin.rack`` and the plants' telemetry in, ``twin.site`` out (the app ``site``)."""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from twin.bus.base import Record
+from twin.errors import MessageInvalid
+from twin.events.chillers import TELEMETRY_CHILLERS
+from twin.events.columns import Family
+from twin.events.derived import TWIN_RACK, TWIN_SITE
+from twin.events.frames import Frame, decode_frame, encode_frame
+from twin.events.grid import TELEMETRY_GRID
+from twin.events.head import Head, split
+from twin.events.jobs import JobTable
+from twin.events.layout import FrameLayout
+from twin.events.network import TELEMETRY_NETWORK
+from twin.events.topics import array_partition
+from twin.events.turbines import TELEMETRY_TURBINES
+from twin.run import RunView
+from twin.state import picture
+from twin.state.counts import Intake
+from twin.state.outputs import Dead, Done, Output, Send, check_schema
+from twin.state.partition import CLOSE_AFTER_S, STALE_AFTER_S
+from twin.state.parts import Part, add_part, part_of, total
+from twin.state.sequence import Sequence
+
+KEEP_TICKS = 240  # how far back a late or re-sent part still mends the sums
+SWING_S = 60.0
+FAMILIES: dict[str, Family] = {
+    "telemetry.chillers": TELEMETRY_CHILLERS,
+    "telemetry.turbines": TELEMETRY_TURBINES,
+    "telemetry.grid": TELEMETRY_GRID,
+    "telemetry.network": TELEMETRY_NETWORK,
+}
+JOBS = "telemetry.jobs"
+RACK = "twin.rack"
+TOPICS = (RACK, *FAMILIES, JOBS)
+
+
+@dataclass(slots=True)
+class _Tick:
+    """All that has come of one tick."""
+
+    first_ms: int
+    head: Head
+    parts: dict[int, list[Part]] = field(default_factory=dict)
+    units: dict[tuple[str, str], Frame] = field(default_factory=dict)
+    tokens: list[Any] = field(default_factory=list)
+    sent: bool = False
+    dirty: bool = True
+    followed: picture.Row = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Book:
+    """The ticks of one run and epoch."""
+
+    ticks: OrderedDict[int, _Tick] = field(default_factory=OrderedDict)
+    array_tick: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    sequences: dict[tuple[str, str], Sequence] = field(default_factory=dict)
+    unit_tick: dict[tuple[str, str], int] = field(default_factory=dict)
+    first_tick: int = -1
+    watermark: int = -1
+    feed_w: deque[tuple[int, float, float, float]] = field(default_factory=deque)
+    water: tuple[int, float] | None = None
+
+
+class SiteKeeper:
+    """Puts the site together, tick by tick; one worker has it.
+
+    Parameters
+    ----------
+    layout
+        Keys and sizes of the frames of the site.
+    view
+        The run that holds.
+    """
+
+    def __init__(self, layout: FrameLayout, view: RunView) -> None:
+        self._layout = layout
+        self._site = layout.site
+        self._view = view
+        self._books: OrderedDict[tuple[str, int], _Book] = OrderedDict()
+        self.intake: dict[str, Intake] = {topic: Intake() for topic in TOPICS}
+        arrays = self._site.layout.array_count
+        self._array_partition = np.array([array_partition(i) for i in range(arrays)])
+        self._unit_keys = [(topic, key) for topic in FAMILIES for key in layout.keys(topic)]
+        self.jobs: JobTable | None = None
+
+    def waiting(self) -> int:
+        """Return how many messages are held back: of ticks that were not sent yet."""
+        return sum(len(tick.tokens) for book in self._books.values() for tick in book.ticks.values())
+
+    def take(self, record: Record, token: Any, now_ms: int) -> list[Output]:
+        """Take one message; the topic of the record is without namespace."""
+        intake = self.intake[record.topic]
+        intake.frames += 1
+        try:
+            head, data = split(record.value)
+            if record.topic == JOBS:
+                check_schema(head, "telemetry.jobs/1")
+                return self._take_jobs(head, data, token)
+            frame = self._decode(record.topic, head, data)
+        except MessageInvalid as exc:
+            intake.dead += 1
+            return [Dead(record, str(exc), (token,))]
+        intake.lags_s.append((now_ms - head.ts) / 1000)
+        book = self._book(head)
+        if book is None:
+            intake.other_run += 1
+            return [Done((token,))]
+        if record.topic != RACK:
+            verdict = book.sequences.setdefault((record.topic, head.key), Sequence()).take(head.seq)
+            if verdict == "duplicate":
+                intake.duplicates += 1
+                return [Done((token,))]
+            intake.late += verdict == "late"
+        tick = self._tick(book, head, now_ms)
+        if tick is None:
+            intake.late += 1
+            return [Done((token,))]
+        self._put(book, tick, record.topic, head, frame)
+        if tick.sent and not tick.dirty:
+            return [Done((token,))]
+        tick.tokens.append(token)
+        return self._send_due(book, now_ms, queue_empty=False)
+
+    def tick(self, now_ms: int, *, queue_empty: bool) -> list[Output]:
+        """Do what time asks for: ticks that wait for something that does not come, and sums that were mended."""
+        out: list[Output] = []
+        for book in self._books.values():
+            out += self._send_due(book, now_ms, queue_empty=queue_empty)
+        return out
+
+    def _decode(self, topic: str, head: Head, data: bytes) -> Frame:
+        if topic == RACK:
+            check_schema(head, TWIN_RACK.schema_id)
+            frame = decode_frame(TWIN_RACK, data, {"close": 1})
+            self._check_places(frame)
+            return frame
+        family = FAMILIES[topic]
+        check_schema(head, family.schema_id)
+        sizes = self._layout.sizes(topic, head.key)
+        if sizes is None:
+            raise MessageInvalid(f"unknown-key: {head.key} is no key of {topic} at {self._site.id}")
+        return decode_frame(family, data, sizes)
+
+    def _check_places(self, frame: Frame) -> None:
+        for group, column, size in (
+            ("rack", "rack_i", self._site.layout.rack_count),
+            ("hall", "hall_i", self._site.layout.hall_count),
+        ):
+            places = frame.dense.get(group, {}).get(column)
+            if places is not None and len(places) and places.max() >= size:
+                raise MessageInvalid(f"bad-index: {group}.{column}: beyond {size} places")
+
+    def _take_jobs(self, head: Head, data: bytes, token: Any) -> list[Output]:
+        try:
+            table = JobTable.model_validate_json(data)
+        except ValueError as exc:
+            raise MessageInvalid(f"bad-data: {str(exc).splitlines()[0]}") from exc
+        if table.full and self._view.standing(head) == "current":
+            self.jobs = table
+        return [Done((token,))]
+
+    def _book(self, head: Head) -> _Book | None:
+        """Find the book of a message's run and epoch; a new one only for the run that holds."""
+        lineage = (head.run, head.epoch)
+        book = self._books.get(lineage)
+        control = self._view.control
+        if book is None and control is not None and head.run == control.run:
+            book = self._books[lineage] = _Book()
+            book.array_tick = np.full(self._site.layout.array_count, -1, dtype=np.int64)
+            before = self._books.get((head.run, head.epoch - 1))
+            continues = control.epoch == head.epoch and control.continues
+            if before is not None and continues:
+                book.array_tick[:] = before.array_tick
+                book.unit_tick.update(before.unit_tick)
+                book.first_tick, book.feed_w, book.water = before.first_tick, before.feed_w, before.water
+            while len(self._books) > 4:
+                self._books.popitem(last=False)
+        return book
+
+    def _tick(self, book: _Book, head: Head, now_ms: int) -> _Tick | None:
+        tick = book.ticks.get(head.tick)
+        if tick is None:
+            if book.ticks and head.tick <= next(reversed(book.ticks)) - KEEP_TICKS:
+                return None
+            tick = book.ticks[head.tick] = _Tick(now_ms, head)
+            if book.first_tick < 0:
+                book.first_tick = head.tick
+            if len(book.ticks) > 1 and head.tick < max(book.ticks):
+                for later in sorted(number for number in book.ticks if number > head.tick):
+                    book.ticks.move_to_end(later)
+            while len(book.ticks) > KEEP_TICKS and next(iter(book.ticks.values())).sent:
+                book.ticks.popitem(last=False)
+        return tick
+
+    def _put(self, book: _Book, tick: _Tick, topic: str, head: Head, frame: Frame) -> None:
+        if topic != RACK:
+            tick.units[topic, head.key] = frame
+            tick.dirty = True
+            book.unit_tick[topic, head.key] = max(head.tick, book.unit_tick.get((topic, head.key), -1))
+            return
+        number = int(frame.dense["close"]["partition"][0])
+        parts = tick.parts.setdefault(number, [])
+        if add_part(parts, part_of(frame, self._site)):
+            tick.dirty = True
+        racks = frame.dense.get("rack", {}).get("rack_i")
+        if racks is not None and len(racks):
+            arrays = np.unique(self._site.layout.rack_array[racks.astype(np.int64)])
+            np.maximum.at(book.array_tick, arrays, head.tick)
+
+    def _stale(self, book: _Book, dt_s: float) -> np.ndarray:
+        """Tell which arrays are stale: behind the median tick of all, absent ones since the start."""
+        ticks = np.where(book.array_tick < 0, book.first_tick - 1, book.array_tick)
+        return np.asarray(np.median(ticks) - ticks > STALE_AFTER_S / dt_s)
+
+    def _complete(self, book: _Book, number: int, tick: _Tick) -> bool:
+        stale_ticks = STALE_AFTER_S / tick.head.dt_s
+        for key in self._unit_keys:
+            if key not in tick.units and number - book.unit_tick.get(key, book.first_tick - 1) <= stale_ticks:
+                return False
+        wanted = np.unique(self._array_partition[~self._stale(book, tick.head.dt_s)])
+        return all(int(partition) in tick.parts for partition in wanted)
+
+    def _send_due(self, book: _Book, now_ms: int, *, queue_empty: bool) -> list[Output]:
+        control = self._view.control
+        lock_step = control is not None and control.lock_step and queue_empty
+        out: list[Output] = []
+        waiting = False
+        for number, tick in book.ticks.items():
+            if not tick.dirty:
+                continue
+            if not tick.sent:
+                late = now_ms - tick.first_ms >= 2000 * CLOSE_AFTER_S  # rows wait half of it themselves
+                if waiting or not (late or lock_step or self._complete(book, number, tick)):
+                    waiting = True  # ticks go out in order; only mended ones pass by
+                    continue
+            out.append(self._send(book, number, tick))
+        return out
+
+    def _send(self, book: _Book, number: int, tick: _Tick) -> Send:
+        layout = self._site.layout
+        totals = total([part for parts in tick.parts.values() for part in parts], layout.hall_count)
+        stale = self._stale(book, tick.head.dt_s)
+        stale_n = np.bincount(layout.array_hall, weights=stale, minlength=layout.hall_count).astype(np.int64)
+        row = picture.site_row(totals, tick.units, self._layout)
+        if not tick.sent:
+            tick.followed = self._follow(book, number, tick, row["feed_power_w"])
+        row.update(tick.followed)
+        book.watermark = max(book.watermark, number)
+        known = book.array_tick[book.array_tick >= 0]
+        age_s = float(known.max() - known.min()) * tick.head.dt_s if len(known) else 0.0
+        loops, errors = picture.loop_rows(tick.units, self._layout)
+        frame = Frame(
+            dense={
+                "close": {
+                    "watermark": np.array([book.watermark]),
+                    "stale_n": np.array([int(stale_n.sum())]),
+                    "array_n": np.array([layout.array_count]),
+                },
+                "site": picture.as_columns("site", row),
+                "hall": picture.hall_rows(totals, tick.units, self._layout, stale_n),
+                "gpu_hist": picture.histogram_rows(totals),
+                "permit": picture.as_columns("permit", picture.permit_row(tick.units, self._site)),
+                "loop": {"supply_error_k": errors},
+                "run": {"age_max_s": np.array([age_s])},
+            },
+            text={"loop": {"unit": loops}},
+        )
+        head = tick.head.model_copy(
+            update={"schema_id": TWIN_SITE.schema_id, "tick": number, "seq": number, "key": self._site.id}
+        )
+        done = tuple(tick.tokens)
+        tick.tokens.clear()
+        tick.sent, tick.dirty = True, False
+        return Send("twin.site", head, encode_frame(TWIN_SITE, frame), None, done)
+
+    def _follow(self, book: _Book, number: int, tick: _Tick, feed_power_w: float) -> picture.Row:
+        """Work out what needs more than one tick: swing and ramp of the feed, water since this worker began."""
+        row: picture.Row = {}
+        grids = [frame for (topic, _), frame in tick.units.items() if topic == "telemetry.grid"]
+        if grids:
+            fast = np.sum([frame.dense["fast"]["feed_w"] for frame in grids], axis=0)
+            before = book.feed_w[-1] if book.feed_w else None
+            book.feed_w.append((number, float(fast.min()), float(fast.max()), feed_power_w))
+            while number - book.feed_w[0][0] >= SWING_S / tick.head.dt_s:
+                book.feed_w.popleft()
+            row["power_swing_w"] = max(high for _, _, high, _ in book.feed_w) - min(low for _, low, _, _ in book.feed_w)
+            if before is not None and number > before[0]:
+                ramp = (feed_power_w - before[3]) / ((number - before[0]) * tick.head.dt_s)
+                row["ramp_max_w_s"] = row["ramp_min_w_s"] = ramp
+        totals = [
+            float(frame.dense["water"]["makeup_total_l"].sum())
+            for (topic, _), frame in tick.units.items()
+            if topic == "telemetry.chillers"
+        ]
+        if len(totals) == len(self._layout.keys("telemetry.chillers")):
+            if book.water is None:
+                book.water = (number, sum(totals))
+            row["water_today_l"] = sum(totals) - book.water[1]
+        return row
