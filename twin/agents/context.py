@@ -2,23 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from twin.bus.base import Bus, Record
 from twin.events.derived import SinkHealth
 from twin.events.layout import FrameLayout
 from twin.events.topics import full_name
-from twin.run import RunView
+from twin.run import Clock, RunView
 from twin.state.counts import Intake
 from twin.store import Store
-
-
-class Clock(Protocol):
-    """The wall clock."""
-
-    def now_ms(self) -> int:
-        """Return the time of day [ms since 1970]."""
-        ...
 
 
 @dataclass(slots=True)

@@ -81,6 +81,8 @@ class Consumer(base.Consumer):
     async def subscribe(self, topics: Iterable[str]) -> None:
         # the rest is done by _keep_membership: on_partitions_assigned waits until this method has returned
         if self._line is not None:
+            await self.commit()
+            self._may_commit = False
             self._line.leave()
         self._line = Line(
             self._bus, sorted(topics), group=self.app.conf.id, wake=self._wake, idle=self._handlers_are_idle

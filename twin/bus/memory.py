@@ -322,6 +322,10 @@ class MemoryMember(_Poller, Member):
     def commit(self, offsets: Mapping[Place, int] | None = None) -> None:
         self._line.commit(offsets)
 
+    def drop(self) -> None:
+        """Fall silent without a goodbye, as in a crash: the session timeout hands the partitions over."""
+        self._line.cut()
+
     @property
     def assignment(self) -> frozenset[Place]:
         with self._ready:

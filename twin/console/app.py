@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from twin.console.context import ConsoleContext
@@ -31,8 +33,18 @@ def make_console(context: ConsoleContext) -> FastAPI:
     ``app.state.parts`` holds the parts, ``app.state.crash`` a future that gets the error of a part that failed.
     """
     parts = build_parts(context)
-    # Its own documentation pages load from elsewhere: they are off.
-    app = FastAPI(title="Colossus console", lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = _Console(
+        context.hosts,
+        title="Colossus console",
+        version=context.version,
+        lifespan=_lifespan,
+        # The framework's own documentation pages load from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # A trace would hold the query of /enter, which is a token.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.state.parts = parts
     install(app)
     for routes in (seat_routes, run_routes, asset_routes, history_routes, order_routes):
@@ -43,8 +55,18 @@ def make_console(context: ConsoleContext) -> FastAPI:
     async def ws(socket: WebSocket) -> None:
         await parts.hub.serve(socket, seat_of(socket.headers, context.seats, context.port))
 
-    app.add_middleware(Doors, hosts=context.hosts)
     return app
+
+
+class _Console(FastAPI):
+    """The app behind its doors; they are outermost, so that every answer passes them, that to a crash too."""
+
+    def __init__(self, hosts: tuple[str, ...], **framework: Any) -> None:
+        super().__init__(**framework)
+        self._hosts = hosts
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Doors(super().build_middleware_stack(), self._hosts)
 
 
 @asynccontextmanager

@@ -1,69 +1,82 @@
 """One asset as the API shows it: its values with unit, age and quality, where they came from, its neighbours."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from twin.console.live import Held, Live, read_model
 from twin.console.pictures import shown
+from twin.events.columns import Family
 from twin.events.derived import TWIN_RACK
 from twin.events.frames import Frame
 from twin.events.jobs import JobTable
-from twin.events.topics import array_partition
+from twin.events.layout import FrameLayout
+from twin.events.topics import BY_NAME, array_partition
 from twin.events.units import unit_of
 from twin.site import Site, Unit
-from twin.site.units import UnitKind
 
 STATES = ("off", "standby", "starting", "running", "stopping", "tripped", "lockout", "maintenance")
 NEIGHBOURS_N = 60
 FOUND_N = 20
 
 
-class Source(NamedTuple):
-    """Where the values of a kind of unit are: topic, group of the frame, and the kind that its columns count."""
+class Column(NamedTuple):
+    """Where values of an asset are: a sender's frame, a group of it, and the place in its columns."""
 
     topic: str
+    key: str
     group: str
-    counted: UnitKind
+    row: int
 
 
-SOURCES: dict[str, Source] = {
-    "chiller": Source("telemetry.chillers", "chiller", "chiller"),
-    "tower_cell": Source("telemetry.chillers", "tower", "tower_cell"),
-    "pump": Source("telemetry.chillers", "pump", "pump"),
-    "loop": Source("telemetry.chillers", "loop", "loop"),
-    "cooling_plant": Source("telemetry.chillers", "weather", "cooling_plant"),
-    "turbine": Source("telemetry.turbines", "turbine", "turbine"),
-    "gas": Source("telemetry.turbines", "gas", "gas"),
-    "power_plant": Source("telemetry.grid", "site", "power_plant"),
-    "battery": Source("telemetry.grid", "battery", "battery"),
-    "feed": Source("telemetry.grid", "feed", "feed"),
-    "ups": Source("telemetry.grid", "ups", "ups"),
-    "meter": Source("telemetry.grid", "meter", "meter"),
-    "switch": Source("telemetry.network", "switch", "switch"),
-}
+_NOT_ASSETS = frozenset({"pack", "fast", "job"})  # parts and samples of an asset, and jobs, which are a table
 _CDU_FIELDS = ("coolant_supply_c", "coolant_return_c", "coolant_flow_l_min", "facility_supply_c", "facility_flow_l_min")
 _JOB_FIELDS = ("running_n", "queued_n", "goodput", "lost_gpu_h", "failures_24h_n")
 
 
-def unit_asset(live: Live, site: Site, unit: Unit) -> dict[str, Any]:
-    """Show a unit; one without telemetry of its own has no values."""
+def columns_of(layout: FrameLayout) -> dict[str, list[Column]]:
+    """Say of each asset with telemetry of its own where its values are."""
+    columns: dict[str, list[Column]] = {}
+    for topic in layout.topics():
+        if topic == "telemetry.gpu":
+            continue  # twin.rack has what is shown of racks and their CDUs
+        family = BY_NAME[topic].data
+        groups = family.groups if isinstance(family, Family) else ()
+        for key in layout.keys(topic):
+            for group in groups:
+                if group.name not in _NOT_ASSETS:
+                    for row, asset in enumerate(layout.ids(topic, key, group.name)):
+                        columns.setdefault(asset, []).append(Column(topic, key, group.name, row))
+    return columns
+
+
+def unit_asset(live: Live, site: Site, columns: Mapping[str, list[Column]], unit: Unit) -> dict[str, Any]:
+    """Show a unit; one without telemetry of its own has no values.
+
+    Parameters
+    ----------
+    columns
+        As :func:`columns_of` gives them.
+    """
     asset = _empty(site, unit.id, unit.kind)
     if unit.kind == "cdu":
-        rack = unit.id.removeprefix("cdu-")
-        asset |= {key: value for key, value in rack_asset(live, site, rack).items() if key in ("values", "provenance")}
-        asset["values"] = {name: value for name, value in asset["values"].items() if name in _CDU_FIELDS}
+        rack = rack_asset(live, site, unit.id.removeprefix("cdu-"))
+        asset["provenance"] = rack["provenance"]
+        asset["values"] = {name: value for name, value in rack["values"].items() if name in _CDU_FIELDS}
     elif unit.kind == "scheduler":
-        held = live.held("telemetry.jobs", live.only_key("telemetry.jobs"))
+        held = live.held("telemetry.jobs", unit.id)
         table = None if held is None else read_model(JobTable, held)
         if held is not None and table is not None:
             numbers = {name: float(getattr(table, name)) for name in _JOB_FIELDS}
             asset |= {"values": _values(live, held, numbers, set()), "provenance": _provenance(held)}
-    elif (source := SOURCES.get(unit.kind)) and (found := live.frame(source.topic, unit.plant)):
+    for column in columns.get(unit.id, ()):
+        found = live.frame(column.topic, column.key)
+        if found is None:
+            continue
         held, frame = found
-        row = site.unit_ids(source.counted, unit.plant).index(unit.id)
-        numbers, suspect = _numbers(frame, source.group, row)
-        asset |= {"values": _values(live, held, numbers, suspect), "provenance": _provenance(held)}
-        asset["state"] = _state(numbers)
+        numbers, suspect = _numbers(frame, column.group, column.row)
+        asset["values"] |= _values(live, held, numbers, suspect)
+        asset["provenance"] = _provenance(held)
+        asset["state"] = asset["state"] or _state(numbers)
     return asset
 
 

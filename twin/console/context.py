@@ -52,6 +52,7 @@ class ConsoleContext:
     store: Store
     seats: Seats
     now_ms: Callable[[], int]
+    version: str
     port: int = 8765
     hosts: tuple[str, ...] = ()
     namespace: str = ""

@@ -172,11 +172,10 @@ class Live:
         """Return what became of a command, if the answer has come."""
         return self._results.get(command_id)
 
-    def watched(self) -> dict[str, Mark]:
-        """Return the marks of the racks under watch in this run."""
-        run = "" if self.control is None else self.control.run
+    def watched(self) -> frozenset[str]:
+        """Return the racks under watch."""
         with self._lock:
-            return {mark.asset: mark for mark in self._marks.values() if mark.kind == "watch" and mark.run == run}
+            return frozenset(mark.asset for mark in self._marks.values() if mark.kind == "watch")
 
     def totals(self) -> Totals:
         """Return lag and counts of the twin's processes."""

@@ -44,8 +44,10 @@ class RunControl(Message):
     seed: int = Field(ge=0)
     dt_s: float = Field(gt=0, le=3600)
     weather_at: str
+    site_time: str = Field(description="local standard time of the typical year, MM-DDTHH:MM:SS")
     state: RunState
     speed: float = Field(ge=0)
+    speed_reached: float = Field(ge=0)
     settled_tick: int = Field(ge=-1, lt=2**53)
     owner: str = Field(max_length=200)
     sent_ms: int = Field(ge=0)

@@ -60,7 +60,15 @@ TWIN_SITE = Family(
     "twin.site/1",
     "All that the app site works out of one tick for the store",
     (
-        Group("close", (Column("watermark", 1, -1, 2**53), count("stale_n"), count("array_n"))),
+        Group(
+            "close",
+            (
+                Column("watermark", 1, -1, 2**53),
+                count("stale_n"),
+                count("array_n"),
+                Column("site_time_s", 0, 0, 366 * 86_400),
+            ),
+        ),
         _measured("site"),
         _measured("hall", HALL_I),
         # scope 0 is the site, then the halls.

@@ -1,6 +1,7 @@
 """What a gas turbine puts into the air."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin.physics.quantity import Quantity
 
@@ -34,11 +35,11 @@ def stack_factor(
     *,
     uncontrolled: float,
     lean: float,
-    catalysed: float,
+    catalysed: Quantity,
     low_load_ratio: float,
     low_load_factor: float,
-    starting: Quantity,
-    catalyst_warm: Quantity,
+    starting: bool | NDArray[np.bool_],
+    catalyst_warm: bool | NDArray[np.bool_],
 ) -> Quantity:
     """Choose the emission factor of a turbine by how it burns and whether its catalyst works.
 

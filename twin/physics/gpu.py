@@ -329,7 +329,7 @@ def thermal_clock(
 
 def event_reasons(
     slowing: NDArray[np.bool_],
-    capped: NDArray[np.bool_],
+    capped: bool | NDArray[np.bool_],
     temp_c: Array,
     *,
     slowdown_c: float,

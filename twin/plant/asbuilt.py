@@ -73,23 +73,25 @@ class AsBuilt:
     meter_gain_ratio: NDArray[np.float64]
 
 
-def spawn_streams(seed: int, names: tuple[str, ...]) -> dict[str, np.random.Generator]:
+def spawn_streams(seed: int, purpose: int, names: tuple[str, ...]) -> dict[str, np.random.Generator]:
     """Give each name a stream of random numbers of its own.
 
     Parameters
     ----------
     seed
         Of the plant.
+    purpose
+        0 for what was built, 1 for chance while it runs: neither shifts the other.
     names
         In an order that never changes: a new name goes to the end, so that the others keep their stream.
 
     Examples
     --------
-    >>> one, both = spawn_streams(7, ("a",)), spawn_streams(7, ("a", "b"))
+    >>> one, both = spawn_streams(7, 0, ("a",)), spawn_streams(7, 0, ("a", "b"))
     >>> float(one["a"].random()) == float(both["a"].random())
     True
     """
-    children = np.random.SeedSequence(seed).spawn(len(names))
+    children = np.random.SeedSequence([seed, purpose]).spawn(len(names))
     return {name: np.random.default_rng(child) for name, child in zip(names, children, strict=True)}
 
 
@@ -103,7 +105,7 @@ def draw(site: Site, seed: int) -> AsBuilt:
     seed
         The same seed gives the same plant.
     """
-    streams = spawn_streams(seed, tuple(SPREADS))
+    streams = spawn_streams(seed, 0, tuple(SPREADS))
 
     def spread(name: str, *shape: int) -> NDArray[np.float64]:
         law, size, _ = SPREADS[name]

@@ -236,11 +236,7 @@ def step(
     pump_w = cooling.pumps.power_w.reshape(len(other_w), -1).sum(axis=1)
     np.add(liquid_w, room_w + pump_w, out=loops.heat_in_w)
 
-    carried_w_per_k = cdu.capacity_rate_w_per_k(
-        np.maximum(loops.flow_l_min, 1e-3 * site.loop.flow_l_min),
-        site.loop.water_density_kg_m3,
-        site.loop.water_cp_j_per_kg_k,
-    )
+    carried_w_per_k = carried(loops, site)
     half_j_per_k = site.loop.heat_capacity_j_per_k / 2.0
     supply_before, return_before = loops.supply_c.copy(), loops.return_c.copy()
     leaving_c = supply_before + loops.heat_in_w / carried_w_per_k
@@ -332,7 +328,8 @@ def _step_towers(
     moved = towers.fan_command_ratio + gain * (free_c - loops.supply_set_c)
     np.clip(moved, 0.0, 1.0, out=towers.fan_command_ratio)
     floor_c = np.minimum(loops.supply_set_c - BYPASS_BELOW_K, return_c)
-    return np.maximum(free_c, floor_c)
+    bypassed: Floats = np.maximum(free_c, floor_c)
+    return bypassed
 
 
 def _cell_drop_k(
@@ -423,6 +420,13 @@ def _use_water(loops: Loops, site: Site, weather: Weather, tower_heat_w: Floats,
     loops.blowdown_l_min[:] = tower.blowdown_l_min(loops.evaporation_l_min, drift, plate.cycles_of_concentration)
     loops.makeup_l_min[:] = loops.evaporation_l_min + loops.blowdown_l_min + drift
     loops.makeup_total_l[:] += loops.makeup_l_min * dt_s / 60.0
+
+
+def carried(loops: Loops, site: Site) -> Floats:
+    """Give the heat that each loop carries per kelvin; a loop at rest still creeps. [W/K]."""
+    flow_l_min = np.maximum(loops.flow_l_min, 1e-3 * site.loop.flow_l_min)
+    rate = cdu.capacity_rate_w_per_k(flow_l_min, site.loop.water_density_kg_m3, site.loop.water_cp_j_per_kg_k)
+    return np.asarray(rate, dtype=float)
 
 
 def cooling_power_w(cooling: Cooling) -> float:

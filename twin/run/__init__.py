@@ -1,22 +1,28 @@
-"""Runs: the lease of a namespace, epochs, and the two clocks (tick and display time). Pure: no bus, no clock.
+"""Runs: the lease of a namespace, epochs, and the two clocks (tick and display time). Pure: no bus; time is given.
 
 To add a way to jump: one method of ``RunOwner`` that opens an epoch, and its verb in ``producers/requests.py``.
 """
 
-from twin.run.line import line_from, ms_per_tick, tick_due, ts_at
+from twin.run.clock import Clock, SystemClock, utc_text
+from twin.run.line import line_from, ms_per_tick, site_time_s, site_time_text, tick_due, ts_at
 from twin.run.owner import LEASE_MS, RunOwner, RunPlan, new_run_id
 from twin.run.view import HOLD_S, RunView, Standing
 
 __all__ = [
     "HOLD_S",
     "LEASE_MS",
+    "Clock",
     "RunOwner",
     "RunPlan",
     "RunView",
     "Standing",
+    "SystemClock",
     "line_from",
     "ms_per_tick",
     "new_run_id",
+    "site_time_s",
+    "site_time_text",
     "tick_due",
     "ts_at",
+    "utc_text",
 ]

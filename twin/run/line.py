@@ -1,8 +1,12 @@
 """Display time: within an epoch a straight line over the ticks (DESIGN.md section 4)."""
 
+from datetime import UTC, datetime, timedelta
+
 from twin.errors import RunError
 from twin.events.control import Line
 
+_TYPICAL_YEAR = datetime(2023, 1, 1, tzinfo=UTC)  # any year of 365 days; local standard time, so no zone applies
+_YEAR_S = 365 * 86_400.0
 AHEAD_MS = 2000  # display time is never further ahead of the wall clock
 
 
@@ -80,3 +84,44 @@ def tick_due(line: Line, now_ms: int) -> int:
     (4, 5, 7)
     """
     return line.tick0 + (now_ms - line.ts0) // line.ms_per_tick
+
+
+def site_time_s(weather_at: str, tick: int, dt_s: float) -> float:
+    """Return the local standard time of a tick as seconds of the typical year [s].
+
+    Parameters
+    ----------
+    weather_at
+        ``MM-DDTHH:MM`` at tick 0.
+    tick
+        The tick.
+    dt_s
+        The simulated step [s].
+
+    Raises
+    ------
+    RunError
+        ``weather_at`` is no such time.
+
+    Examples
+    --------
+    >>> site_time_s("01-02T00:30", 10, 1.0)
+    88210.0
+    """
+    try:
+        start = datetime.strptime(f"2023-{weather_at}", "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
+    except ValueError as exc:
+        raise RunError(f"weather_at {weather_at!r} is no time of the typical year: write MM-DDTHH:MM") from exc
+    seconds = (start - _TYPICAL_YEAR).total_seconds() + max(tick, 0) * dt_s
+    return seconds % _YEAR_S
+
+
+def site_time_text(seconds: float) -> str:
+    """Write seconds of the typical year as ``MM-DDTHH:MM:SS``.
+
+    Examples
+    --------
+    >>> site_time_text(88210.0)
+    '01-02T00:30:10'
+    """
+    return (_TYPICAL_YEAR + timedelta(seconds=int(seconds))).strftime("%m-%dT%H:%M:%S")

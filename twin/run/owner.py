@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from twin.errors import LeaseLost, RunActive, RunError
 from twin.events.control import Line, RunControl, RunKind, RunState
-from twin.run.line import line_from, ms_per_tick, tick_due, ts_at
+from twin.run.line import line_from, ms_per_tick, site_time_s, site_time_text, tick_due, ts_at
 from twin.run.view import newer
 
 LEASE_MS = 5000  # a crashed owner's lease ends after this
@@ -74,6 +74,7 @@ class RunOwner:
         self.continues = False
         self.line = Line(ts0=0, tick0=0, ms_per_tick=1000)
         self.last_ts = -1
+        self.speed_reached = 0.0  # measured by the loop
         self._filling = plan.start_ms is not None
 
     def begin(self, run: str, *, seen: RunControl | None, now_ms: int) -> None:
@@ -243,8 +244,10 @@ class RunOwner:
             seed=plan.seed,
             dt_s=plan.dt_s,
             weather_at=plan.weather_at,
+            site_time=site_time_text(site_time_s(plan.weather_at, self.tick, plan.dt_s)),
             state=self.state,
             speed=plan.speed,
+            speed_reached=self.speed_reached,
             settled_tick=self.tick,
             owner=self.owner,
             sent_ms=now_ms,

@@ -19,7 +19,7 @@ from twin.events.layout import FrameLayout
 from twin.events.network import TELEMETRY_NETWORK
 from twin.events.topics import array_partition
 from twin.events.turbines import TELEMETRY_TURBINES
-from twin.run import RunView
+from twin.run import RunView, site_time_s
 from twin.state import picture
 from twin.state.counts import Intake
 from twin.state.outputs import Dead, Done, Output, Send, check_schema
@@ -262,6 +262,7 @@ class SiteKeeper:
                     "watermark": np.array([book.watermark]),
                     "stale_n": np.array([int(stale_n.sum())]),
                     "array_n": np.array([layout.array_count]),
+                    "site_time_s": np.array([self._site_time_s(tick.head)]),
                 },
                 "site": picture.as_columns("site", row),
                 "hall": picture.hall_rows(totals, tick.units, self._layout, stale_n),
@@ -279,6 +280,12 @@ class SiteKeeper:
         tick.tokens.clear()
         tick.sent, tick.dirty = True, False
         return Send("twin.site", head, encode_frame(TWIN_SITE, frame), None, done)
+
+    def _site_time_s(self, head: Head) -> float:
+        control = self._view.control
+        if control is None or control.run != head.run:
+            return float("nan")
+        return site_time_s(control.weather_at, head.tick, head.dt_s)
 
     def _follow(self, book: _Book, number: int, tick: _Tick, feed_power_w: float) -> picture.Row:
         """Work out what needs more than one tick: swing and ramp of the feed, water since this worker began."""

@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.errors import StartError, StoreError, StoreRejected, StoreUnavailable
+from twin.errors import StartError, StoreRejected, StoreUnavailable
 from twin.events.measurements import Measurement
 from twin.store import duck_sql
 from twin.store.base import (
@@ -41,6 +41,7 @@ from twin.store.duck_file import (
     is_corrupt,
     move_aside,
     take_folder,
+    wal_of,
 )
 from twin.store.rollup import LONG_RUNS_ONLY, WINDOW_MS, Window, due, windows_of
 
@@ -134,24 +135,32 @@ class DuckStore(Store):
                 if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
                     self._let_go()
                 raise StoreUnavailable(f"the history in {self._folder}: {error}") from error
+            except OSError as error:
+                raise StoreUnavailable(f"the history in {self._folder}: {error.strerror}") from error
 
     @contextmanager
     def _transaction(self, connection: duckdb.DuckDBPyConnection, file: DuckFile) -> Iterator[None]:
         """Change one file wholly or not at all; a damaged one is moved aside, so that a retry begins a new one."""
         connection.begin()
+        done = False
         try:
             yield
             connection.commit()
-        except (duckdb.Error, StoreError) as error:
-            with suppress(duckdb.Error):  # the transaction may be gone already
-                connection.rollback()
-            if isinstance(error, duckdb.Error) and is_corrupt(error):
+            done = True
+        except duckdb.Error as error:
+            if is_corrupt(error):
+                with suppress(duckdb.Error):
+                    connection.rollback()
                 del self._files[file.bucket, file.start_ms]
                 file.detach()
                 move_aside(file.path)
-            elif not isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
-                file.reload()
             raise
+        finally:
+            if not done and self._files.get((file.bucket, file.start_ms)) is file:
+                with suppress(duckdb.Error):  # the transaction may be gone already
+                    connection.rollback()
+                with suppress(duckdb.FatalException):  # then the connection is made anew, and the file read again
+                    file.reload()
 
     def _file(self, connection: duckdb.DuckDBPyConnection, bucket: Bucket, ts_ms: int) -> DuckFile:
         """Return the file that holds a time, made if need be."""
@@ -182,9 +191,19 @@ class DuckStore(Store):
         if not columns.keys:
             return
         rows = merged(file.ids(measurement, run, columns.keys), columns.ts, columns.values)
-        connection.register("batch", rows)
-        first_ms, last_ms = int(rows["ts"][0]), int(rows["ts"][-1])
-        connection.execute(duck_sql.upsert(file.database, measurement, tuple(columns.values), first_ms, last_ms))
+        names = tuple(columns.values)
+        fresh = file.advance(rows["series"], rows["ts"])
+        for some, newer in ((fresh, True), (~fresh, False)):
+            if not some.any():
+                continue
+            part = rows if some.all() else {name: column[some] for name, column in rows.items()}
+            connection.register("batch", part)
+            if newer:
+                statement = duck_sql.insert(file.database, measurement, names)
+            else:
+                first_ms, last_ms = int(part["ts"][0]), int(part["ts"][-1])
+                statement = duck_sql.upsert(file.database, measurement, names, first_ms, last_ms)
+            connection.execute(statement)
         file.mark_dirty(windows_of(measurement_of(measurement), run, columns.ts))
 
     # -- reading
@@ -342,22 +361,34 @@ class DuckStore(Store):
             source.mark_clean(windows)
 
     def prune(self, now_ms: int) -> int:
+        with self._session():
+            outdated = self._outdated(now_ms)
+        while outdated and self.roll_up(now_ms):
+            pass  # what is about to go is rolled up first
         dropped = 0
         with self._session():
-            for bucket, kept_ms in _RETENTION_MS.items():
-                for file in self._files_of(bucket)[:-1]:  # the newest stays, whatever the clock says
-                    if file.end_ms <= now_ms - kept_ms:
-                        del self._files[bucket, file.start_ms]
-                        file.detach()
-                        file.path.unlink(missing_ok=True)
-                        file.path.with_name(file.path.name + ".wal").unlink(missing_ok=True)
-                        dropped += 1
-                        logger.info("file=%s dropped bucket=%s", file.path.name, bucket)
+            for file in self._outdated(now_ms):
+                del self._files[file.bucket, file.start_ms]
+                file.detach()
+                for path in (file.path, wal_of(file.path)):
+                    path.unlink(missing_ok=True)
+                dropped += 1
+                logger.info("file=%s bucket=%s dropped", file.path.name, file.bucket)
         return dropped
 
+    def _outdated(self, now_ms: int) -> list[DuckFile]:
+        """Return the files that are past their retention; the newest of a bucket stays, whatever the clock says."""
+        return [
+            file
+            for bucket, kept_ms in _RETENTION_MS.items()
+            for file in self._files_of(bucket)[:-1]
+            if file.end_ms <= now_ms - kept_ms
+        ]
 
-def _live_starts(ts: NDArray[np.int64]) -> set[int]:
-    return {file_start_ms("live", int(time)) for time in {int(ts.min()), *np.unique(ts // LIVE_FILE_MS * LIVE_FILE_MS)}}
+
+def _live_starts(ts: NDArray[np.int64]) -> list[int]:
+    """Return the begins of the live files that times fall into."""
+    return [int(start) for start in np.unique(ts // LIVE_FILE_MS) * LIVE_FILE_MS]
 
 
 def _checked(measurement: str, fields: Sequence[str], where: Where | None) -> Measurement:

@@ -12,13 +12,14 @@ import orjson
 from numpy.typing import NDArray
 
 from twin.errors import StoreUnavailable
-from twin.events.measurements import BY_NAME, MEASUREMENTS
+from twin.events.measurements import BY_NAME, MEASUREMENTS, Measurement
 from twin.store import duck_sql
 from twin.store.base import Bucket
 from twin.store.rollup import Window
 
 LIVE_FILE_MS = 6 * 3_600_000
 _INDEXES = 512  # series of so many (measurement, run) are kept in memory for each file
+_NEVER_MS = -1
 _FORMATS: dict[Bucket, str] = {"live": "live-%Y%m%dT%H", "5m": "5m-%Y%m"}
 # How DuckDB says that what it reads is no database (any more); anything else is no reason to move a file.
 _CORRUPT = ("not a valid DuckDB database file", "Corrupt database file", "Could not read enough bytes", "checksum")
@@ -68,12 +69,22 @@ def files_in(folder: Path) -> Iterable[tuple[Bucket, int]]:
             yield bucket, int(moment.timestamp()) * 1000
 
 
+def wal_of(path: Path) -> Path:
+    """Return where DuckDB writes a file's changes ahead."""
+    return path.with_name(path.name + ".wal")
+
+
 def move_aside(path: Path) -> None:
     """Rename a damaged file, and say so: what it held is lost to the screens, not to whoever can mend it."""
-    for part in (path, path.with_name(path.name + ".wal")):
+    for part in (path, wal_of(path)):
         if part.exists():
             part.replace(part.with_name(part.name + ".damaged"))
     logger.error("file=%s is damaged: moved aside as %s.damaged; a new one begins", path, path.name)
+
+
+def measurements_in(bucket: Bucket) -> list[Measurement]:
+    """Return the measurements that a bucket takes."""
+    return [spec for spec in MEASUREMENTS if bucket == "live" or spec.rolled_up]
 
 
 @dataclass(slots=True)
@@ -87,6 +98,7 @@ class DuckFile:
     dirty: set[Window] = field(default_factory=set)
     _next_id: int = 0
     _series: dict[tuple[str, str], dict[tuple[str, ...], int]] = field(default_factory=dict)
+    _newest_ms: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # of each series
 
     @property
     def database(self) -> str:
@@ -120,9 +132,7 @@ class DuckFile:
             "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ?", [self.database]
         ).fetchall():
             there.setdefault(table, set()).add(column)
-        for spec in MEASUREMENTS:
-            if self.bucket == "5m" and not spec.rolled_up:
-                continue
+        for spec in measurements_in(self.bucket):
             if spec.name not in there:
                 run(duck_sql.create_table(self.database, spec))
                 continue
@@ -136,6 +146,13 @@ class DuckFile:
         run = self.connection.execute
         newest = run(f"SELECT max(id) FROM {self.database}.series").fetchall()[0][0]  # noqa: S608
         self._next_id = 0 if newest is None else newest + 1
+        # Which series has its newest point where is not worth a scan: the newest of all is a safe bound.
+        tables = " UNION ALL ".join(
+            f"SELECT max(ts) FROM {self.database}.{duck_sql.quoted(spec.name)}"  # noqa: S608
+            for spec in measurements_in(self.bucket)
+        )
+        times = [time for (time,) in run(tables).fetchall() if time is not None]
+        self._newest_ms = np.full(self._next_id, max(times, default=_NEVER_MS), np.int64)
         rows = run(f"SELECT DISTINCT start_ms, run, measurement FROM {self.database}.dirty").fetchall()  # noqa: S608
         self.dirty = {Window(*row) for row in rows}
 
@@ -172,8 +189,15 @@ class DuckFile:
                 [measurement, run],
             )
             self._next_id += len(new)
+            self._newest_ms = np.append(self._newest_ms, np.full(len(new), _NEVER_MS, np.int64))
             known.update(zip(new, numbers.tolist(), strict=True))
         return np.fromiter(map(known.__getitem__, keys), np.int32, len(keys))
+
+    def advance(self, series: NDArray[np.int32], ts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which rows, sorted by time, are newer than all of their series, and remember them as the newest."""
+        fresh = ts > self._newest_ms[series]
+        self._newest_ms[series[fresh]] = ts[fresh]  # of a series in several rows the last one stays: the newest
+        return fresh
 
     def mark_dirty(self, windows: set[Window]) -> None:
         """Remember windows that points fell into (within the open transaction)."""

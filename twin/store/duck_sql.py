@@ -50,6 +50,14 @@ def add_column(database: str, spec: Measurement, name: str) -> str:
     return f"ALTER TABLE {database}.{quoted(spec.name)} ADD COLUMN {quoted(name)} {columns_of(spec)[name]}"
 
 
+def insert(database: str, measurement: str, names: Sequence[str]) -> str:
+    """Return the statement that writes the view ``batch`` of points that the table cannot hold yet."""
+    columns = ", ".join(map(quoted, names))
+    return (
+        f"INSERT INTO {database}.{quoted(measurement)} (series, ts, {columns}) SELECT series, ts, {columns} FROM batch"  # noqa: S608
+    )
+
+
 def upsert(database: str, measurement: str, names: Sequence[str], from_ms: int, to_ms: int) -> str:
     """Return the statement that writes the view ``batch``: a known (series, ts) gets the values that are there.
 

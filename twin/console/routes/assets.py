@@ -1,17 +1,17 @@
 """What is there, and how it is: site, units, racks, health, search."""
 
-from importlib import metadata
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from twin.console.assets import find, rack_asset, unit_asset
+from twin.console.assets import columns_of, find, rack_asset, unit_asset
 from twin.console.parts import Parts
 from twin.console.pictures import site_picture, twin_health
 from twin.console.seats import Seat
 from twin.console.site_plan import site_plan
+from twin.events.layout import FrameLayout
 
 
 def asset_routes(parts: Parts) -> APIRouter:
@@ -22,6 +22,7 @@ def asset_routes(parts: Parts) -> APIRouter:
     finds = Annotated[Seat, Depends(parts.guard("see", rate="find"))]
     plan = orjson.dumps(site_plan(site))
     tag = f'"{site.crc}"'
+    columns = columns_of(FrameLayout(site))
 
     @router.get("/site")
     async def site_(_seat: sees, request: Request) -> Response:
@@ -34,7 +35,7 @@ def asset_routes(parts: Parts) -> APIRouter:
     async def health() -> dict[str, str]:
         picture = site_picture(live, site)
         status = "starting" if picture is None else "degraded" if picture["stale"] else "ok"
-        return {"status": status, "version": metadata.version("colossus-twin")}
+        return {"status": status, "version": parts.context.version}
 
     @router.get("/twin/health")
     async def twin_health_(_seat: sees) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def asset_routes(parts: Parts) -> APIRouter:
 
     @router.get("/units/{unit_id}")
     async def unit(seat: sees, unit_id: str) -> dict[str, Any]:
-        return _with_commands(unit_asset(live, site, site.unit(unit_id)), seat)
+        return _with_commands(unit_asset(live, site, columns, site.unit(unit_id)), seat)
 
     @router.get("/racks/{rack_id}")
     async def rack(seat: sees, rack_id: str) -> dict[str, Any]:

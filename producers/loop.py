@@ -1,0 +1,244 @@
+"""The loop of the plant side: requests -> commands and injects -> step -> telemetry -> ``run.control``."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from producers.family import Producer
+from producers.orders import Orders
+from producers.publisher import Publisher
+from producers.requests import Requests
+from producers.snapshots import Snapshots
+from twin.bus.base import Bus
+from twin.errors import LeaseLost, MessageInvalid, RunActive, RunError
+from twin.events.control import RunControl
+from twin.events.head import split
+from twin.events.topics import full_name
+from twin.plant import Plant, build, step
+from twin.run import Clock, RunOwner, RunPlan
+from twin.site import Site
+
+logger = logging.getLogger(__name__)
+
+CONTROL_EVERY_MS = 1000
+SNAPSHOT_EVERY_S = 60.0
+REACHED_OVER_MS = 5000
+
+
+class Loop:
+    """Runs one plant as one run; :meth:`turn` does all that is due and never waits.
+
+    Parameters
+    ----------
+    bus, namespace
+        Where it publishes and listens.
+    site, plan
+        What runs.
+    owner
+        Name of this process.
+    producers
+        Families of telemetry to publish.
+    clock
+        The wall clock.
+    snapshot_dir
+        Where the snapshots of all runs lie.
+    may_go_on
+        In lock step, or faster than the consumers: asked before each tick.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        namespace: str,
+        site: Site,
+        plan: RunPlan,
+        *,
+        owner: str,
+        producers: Iterable[Producer],
+        clock: Clock,
+        snapshot_dir: Path,
+        may_go_on: Callable[[], bool],
+    ) -> None:
+        self._bus = bus
+        self._site = site
+        self._producers = tuple(producers)
+        self._clock = clock
+        self._snapshot_dir = snapshot_dir
+        self._may_go_on = may_go_on
+        self.owner = RunOwner(plan, owner)
+        self.plant: Plant = build(
+            site, seed=plan.seed, weather_at=plan.weather_at, automatic_operator=plan.automatic_operator
+        )
+        self._control = bus.follow(full_name("run.control", namespace))
+        self._publisher = Publisher(bus, namespace, self.owner)
+        self._orders = Orders(bus, namespace, self.owner, self._publisher)
+        self._requests = Requests(bus, namespace, self)
+        self._snapshots = Snapshots(snapshot_dir, site)
+        self._next_control_ms = 0
+        self._answers: list[tuple[str, str | None]] = []
+        self._filled_from: tuple[int, int] | None = None
+        self._reached_from: tuple[int, int] = (0, -1)
+        self.frames = 0
+
+    def start(self, run: str) -> None:
+        """Take the lease and begin a run.
+
+        Raises
+        ------
+        RunActive
+            Another run holds the namespace.
+        """
+        now_ms = self._clock.now_ms()
+        self.owner.begin(run, seen=self._seen(), now_ms=now_ms)
+        self._snapshots = Snapshots(self._snapshot_dir / run, self._site)
+        self._reached_from = (now_ms, -1)
+        self._filled_from = (now_ms, -1) if self.owner.filling else None
+        self._say(now_ms)
+        # Whoever began at the same moment has written too: the order on the topic decides for all.
+        latest = self._seen()
+        if latest is not None:
+            try:
+                self.owner.check(latest, now_ms=now_ms)
+            except LeaseLost as exc:
+                raise RunActive(str(exc)) from exc
+        self.save_snapshot()
+
+    def turn(self) -> float:
+        """Do all that is due; return how long nothing will be [s].
+
+        Raises
+        ------
+        LeaseLost
+            Another owner has the run: stop at once.
+        """
+        now_ms = self._clock.now_ms()
+        latest = self._seen()
+        if latest is not None:
+            self.owner.check(latest, now_ms=now_ms)
+        self._answers += self._requests.carry_out(now_ms)
+        ticked = self.owner.state == "running" and self._turn_tick(now_ms)
+        if self.owner.catch_up(now_ms):
+            self._filled_from = None
+        if ticked and self._requests.turn_back(now_ms):
+            self._say(now_ms)
+        if self._answers or now_ms >= self._next_control_ms or (ticked and self.owner.plan.lock_step):
+            self._measure(now_ms)
+            self._say(now_ms)
+        if ticked:
+            return 0.0
+        until_ms = self._next_control_ms
+        if self.owner.state == "running" and not self.owner.plan.lock_step:
+            until_ms = min(until_ms, self._next_tick_ms())
+        return max(0.0, (until_ms - now_ms) / 1000)
+
+    def close(self) -> None:
+        """End the run, free the lease, stop listening."""
+        if self.owner.run and self.owner.state != "ended":
+            self.owner.end()
+            self._say(self._clock.now_ms())
+        self._orders.close()
+        self._requests.close()
+        self._control.close()
+        self._bus.flush()
+
+    def go_back(self, tick: int, now_ms: int) -> None:
+        """Rebuild the plant as after a tick, and go on from there in a new epoch.
+
+        Raises
+        ------
+        RunError
+            The tick has not been, or no snapshot leads to it.
+        """
+        if not 0 <= tick <= self.owner.tick:
+            raise RunError(f"tick {tick} cannot be reached: the run has ticks 0..{self.owner.tick}")
+        self.plant = self._snapshots.back_to(tick + 1, self._orders.log)
+        self._orders.forget_after(tick + 1)
+        self._snapshots.forget_after(tick + 1)
+        self.owner.jump(tick, now_ms)
+        self._filled_from = None
+        self._reached_from = (now_ms, tick)
+
+    def save_snapshot(self) -> None:
+        """Write a snapshot, and tell where it lies."""
+        reference = self._snapshots.save(self.plant)
+        ts = max(self.owner.last_ts, self.owner.line.ts0)
+        self._publisher.message("instructor.snapshots", self.owner.run, reference, tick=self.owner.tick, ts=ts)
+
+    def step(self, ticks: int, now_ms: int) -> None:
+        """Do single ticks while the run stands."""
+        self.owner.step(now_ms)
+        for _ in range(ticks):
+            self._tick(now_ms)
+
+    def _turn_tick(self, now_ms: int) -> bool:
+        if now_ms < self._next_tick_ms() or not self._may_go_on():
+            return False
+        self._tick(now_ms)
+        return True
+
+    def _next_tick_ms(self) -> int:
+        """Return when the next tick may be done [ms]: by the line, and while it fills the past by its speed."""
+        owner = self.owner
+        due_ms = owner.line.ts0 + (owner.tick + 1 - owner.line.tick0) * owner.line.ms_per_tick
+        if self._filled_from is not None and owner.plan.speed > 0:
+            began_ms, tick = self._filled_from
+            paced_ms = began_ms + int((owner.tick - tick) * 1000 * owner.plan.dt_s / owner.plan.speed)
+            return max(due_ms, paced_ms)
+        return due_ms
+
+    def _tick(self, now_ms: int) -> None:
+        plan = self.owner.plan
+        next_ts = max(self.owner.last_ts, self.owner.line.ts0)
+        self._orders.carry_out(self.plant, now_ms, next_ts)
+        step(self.plant, plan.dt_s)
+        ts = self.owner.did_tick()
+        self._orders.operator_acted(self.plant, ts)
+        self.frames += self._publisher.telemetry(self._producers, self.plant, tick=self.owner.tick, ts=ts)
+        if self.plant.tick % max(1, round(SNAPSHOT_EVERY_S / plan.dt_s)) == 0:
+            self.save_snapshot()
+
+    def _measure(self, now_ms: int) -> None:
+        began_ms, tick = self._reached_from
+        if now_ms - began_ms >= REACHED_OVER_MS:
+            ticks = max(0, self.owner.tick - tick)
+            self.owner.speed_reached = round(1000 * ticks * self.owner.plan.dt_s / (now_ms - began_ms), 3)
+            self._reached_from = (now_ms, self.owner.tick)
+
+    def _say(self, now_ms: int) -> None:
+        """Send ``run.control``, once for each answer that is owed."""
+        for request_id, error in self._answers or [(None, None)]:
+            control = self.owner.control(now_ms, answers=request_id, error=error)
+            ts = max(self.owner.last_ts, self.owner.line.ts0)
+            self._publisher.message("run.control", "run.control", control, tick=self.owner.tick, ts=ts)
+        self._answers.clear()
+        self._next_control_ms = now_ms + CONTROL_EVERY_MS
+
+    def _seen(self) -> RunControl | None:
+        """Return the newest word on ``run.control`` that has come since the last call."""
+        newest: RunControl | None = None
+        for record in self._control.poll(0.0):
+            try:
+                newest = RunControl.model_validate_json(split(record.value)[1])
+            except (MessageInvalid, ValueError) as exc:
+                logger.warning("control=invalid offset=%d reason=%s", record.offset, " ".join(str(exc).split())[:200])
+        return newest
+
+
+def run_until_stopped(loop: Loop, stop: threading.Event) -> None:
+    """Turn a loop until it is told to stop or its run has ended; the lease is given back in any case.
+
+    Parameters
+    ----------
+    loop
+        Started.
+    stop
+        Set from outside.
+    """
+    try:
+        while not stop.is_set() and loop.owner.state != "ended":
+            wait_s = loop.turn()
+            if wait_s > 0:
+                stop.wait(min(wait_s, 0.05))
+    finally:
+        loop.close()

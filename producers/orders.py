@@ -1,0 +1,183 @@
+"""What reaches the plant from outside: commands and injects, applied before the next step, answered, remembered."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from producers.publisher import Publisher
+from twin.bus.base import Bus, Record
+from twin.errors import CommandRejected, InjectRejected, MessageInvalid
+from twin.events.control import Command, CommandResult
+from twin.events.head import split
+from twin.events.instructor import Inject, Truth
+from twin.events.topics import full_name
+from twin.plant import Action, Plant, apply, inject
+from twin.run import RunOwner
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+REMEMBERED_IDS = 10_000
+
+
+@dataclass(slots=True)
+class _Counts:
+    invalid: int = 0
+    repeated: int = 0
+
+
+class Orders:
+    """Takes commands and injects for the run of one owner.
+
+    Parameters
+    ----------
+    bus, namespace
+        Where they come from.
+    owner
+        The run; orders for another are refused.
+    publisher
+        Sends the answers.
+    """
+
+    def __init__(self, bus: Bus, namespace: str, owner: RunOwner, publisher: Publisher) -> None:
+        self._commands = full_name("commands", namespace)
+        self._injects = full_name("instructor.injects", namespace)
+        self._reader = bus.read([self._commands, self._injects], start="end")
+        self._owner = owner
+        self._publisher = publisher
+        self._ids: dict[str, None] = {}
+        self.log: list[Action] = []
+        self.counts = _Counts()
+
+    def carry_out(self, plant: Plant, now_ms: int, ts: int) -> None:
+        """Apply all that has come to the plant, before its next step.
+
+        Parameters
+        ----------
+        plant
+            Changed in place.
+        now_ms
+            The wall clock [ms], for commands that expire.
+        ts
+            Display time of the answers [ms].
+        """
+        for record in self._reader.poll(0.0):
+            if record.topic == self._commands:
+                self._command(record, plant, now_ms, ts)
+            else:
+                self._inject(record, plant, ts)
+
+    def forget_after(self, plant_tick: int) -> None:
+        """Forget what was applied from a tick on: a jump back begins another branch."""
+        self.log = [action for action in self.log if action.tick < plant_tick]
+
+    def note(self, action: Action) -> None:
+        """Remember an action that did not come from outside (the automatic operator's)."""
+        self.log.append(action)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._reader.close()
+
+    def _command(self, record: Record, plant: Plant, now_ms: int, ts: int) -> None:
+        command = self._read(record, Command)
+        if command is None or self._repeated(command.id):
+            return
+        reason = ""
+        try:
+            self._check(command, now_ms)
+            apply(plant, command.verb, command.unit, dict(command.params))
+            self.log.append(Action.command(plant.tick, command.verb, command.unit, dict(command.params)))
+        except CommandRejected as exc:
+            reason = str(exc)
+        self.answer(command, plant.tick, ts, reason=reason)
+
+    def _check(self, command: Command, now_ms: int) -> None:
+        if command.run != self._owner.run:
+            raise CommandRejected(f"it is for run {command.run}, this is {self._owner.run}")
+        if command.expires_ms <= now_ms:
+            raise CommandRejected("it has expired")
+
+    def _check_run(self, order: Inject) -> None:
+        if order.run != self._owner.run:
+            raise InjectRejected(f"it is for run {order.run}, this is {self._owner.run}")
+
+    def answer(self, command: Command, tick: int, ts: int, *, reason: str) -> None:
+        """Say what became of a command; no reason means accepted."""
+        result = CommandResult(
+            command_id=command.id,
+            verb=command.verb,
+            unit=command.unit,
+            by=command.by,
+            accepted=not reason,
+            reason=reason or "accepted",
+            applied_tick=tick,
+            params=command.params,
+        )
+        self._publisher.message("command_results", command.unit, result, tick=tick, ts=ts)
+
+    def _inject(self, record: Record, plant: Plant, ts: int) -> None:
+        order = self._read(record, Inject)
+        if order is None or self._repeated(order.id):
+            return
+        reason = ""
+        try:
+            self._check_run(order)
+            inject(
+                plant,
+                order.kind,
+                order.target,
+                severity=order.severity,
+                ramp_s=order.ramp_s,
+                delay_s=order.delay_s,
+                hold_s=order.hold_s,
+                params=dict(order.params),
+            )
+            self.log.append(
+                Action.inject(
+                    plant.tick,
+                    order.kind,
+                    order.target,
+                    severity=order.severity,
+                    ramp_s=order.ramp_s,
+                    delay_s=order.delay_s,
+                    hold_s=order.hold_s,
+                    params=dict(order.params),
+                )
+            )
+        except InjectRejected as exc:
+            reason = str(exc)
+        truth = Truth(
+            inject_id=order.id,
+            kind=order.kind,
+            target=order.target,
+            severity=order.severity,
+            applied=not reason,
+            reason=reason or "applied",
+            applied_tick=plant.tick,
+        )
+        self._publisher.message("instructor.truth", order.target, truth, tick=plant.tick, ts=ts)
+
+    def _read(self, record: Record, model: type[M]) -> M | None:
+        try:
+            return model.model_validate_json(split(record.value)[1])
+        except (MessageInvalid, ValueError) as exc:
+            self.counts.invalid += 1
+            reason = " ".join(str(exc).split())[:200]
+            logger.warning("order=invalid topic=%s offset=%d reason=%s", record.topic, record.offset, reason)
+            return None
+
+    def _repeated(self, order_id: str) -> bool:
+        if order_id in self._ids:
+            self.counts.repeated += 1
+            return True
+        self._ids[order_id] = None
+        for old in self._surplus():
+            del self._ids[old]
+        return False
+
+    def _surplus(self) -> Iterator[str]:
+        yield from list(self._ids)[: max(0, len(self._ids) - REMEMBERED_IDS)]

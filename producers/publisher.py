@@ -1,0 +1,71 @@
+"""Puts messages of the plant side on the bus, each with its head: run, epoch, tick, seq and display time."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from pydantic import BaseModel
+
+from producers.family import Producer
+from twin.bus.base import Bus
+from twin.events.head import Head, encode, encode_model
+from twin.events.topics import BY_NAME, full_name
+from twin.plant import Plant
+from twin.run import RunOwner
+
+
+class Publisher:
+    """Counts sequence numbers per topic, key and epoch.
+
+    Parameters
+    ----------
+    bus, namespace
+        Where to.
+    owner
+        The run: its identity and display time.
+    """
+
+    def __init__(self, bus: Bus, namespace: str, owner: RunOwner) -> None:
+        self._bus = bus
+        self._namespace = namespace
+        self._owner = owner
+        self._seq: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._epoch = -1
+
+    def telemetry(self, producers: Iterable[Producer], plant: Plant, *, tick: int, ts: int) -> int:
+        """Publish what the sensors show of a tick; return the number of messages."""
+        first = self._owner.epoch != self._epoch
+        sent = 0
+        for producer in producers:
+            topic = full_name(producer.topic, self._namespace)
+            for reading in producer.readings(plant, first_of_epoch=first):
+                head = self._head(producer.topic, reading.key, tick, ts)
+                value = encode(head, reading.data)
+                self._bus.publish(topic, value, key=reading.key.encode(), partition=reading.partition, timestamp_ms=ts)
+                sent += 1
+        return sent
+
+    def message(self, topic: str, key: str, data: BaseModel, *, tick: int, ts: int) -> None:
+        """Publish one message that is no frame."""
+        head = self._head(topic, key, tick, ts)
+        self._bus.publish(
+            full_name(topic, self._namespace), encode_model(head, data), key=key.encode(), timestamp_ms=ts
+        )
+
+    def _head(self, topic: str, key: str, tick: int, ts: int) -> Head:
+        owner = self._owner
+        if owner.epoch != self._epoch:
+            self._epoch = owner.epoch
+            self._seq.clear()
+        seq = self._seq[topic, key]
+        self._seq[topic, key] = seq + 1
+        # Built without validation: every part comes from the owner of the run.
+        return Head.model_construct(
+            schema_id=BY_NAME[topic].schema_id,
+            run=owner.run,
+            epoch=owner.epoch,
+            tick=max(tick, 0),
+            seq=seq,
+            ts=ts,
+            dt_s=owner.plan.dt_s,
+            key=key,
+        )

@@ -1,0 +1,156 @@
+"""Requests to the owner of a run (``run.requests``): pause, speed, jumps, loops, snapshots, the end.
+
+To add a verb: its method in ``Requests``, and its row in ``_VERBS``.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twin.bus.base import Bus
+from twin.errors import MessageInvalid, RunError
+from twin.events.control import RequestVerb, RunRequest
+from twin.events.head import split
+from twin.events.topics import full_name
+from twin.run import RunOwner
+
+logger = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """What a request may ask of the loop."""
+
+    owner: RunOwner
+
+    def go_back(self, tick: int, now_ms: int) -> None:
+        """Rebuild the plant as after a tick, and open the epoch."""
+        ...
+
+    def save_snapshot(self) -> None:
+        """Write a snapshot now."""
+        ...
+
+    def step(self, ticks: int, now_ms: int) -> None:
+        """Do single ticks while the run stands."""
+        ...
+
+
+@dataclass(slots=True)
+class Repeat:
+    """An A-B loop: from ``last`` back to ``first``, ``left`` times more."""
+
+    first: int
+    last: int
+    left: int
+
+
+class Requests:
+    """Reads requests and carries them out."""
+
+    def __init__(self, bus: Bus, namespace: str, runner: Runner) -> None:
+        self._reader = bus.read([full_name("run.requests", namespace)], start="end")
+        self._runner = runner
+        self.repeat: Repeat | None = None
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._reader.close()
+
+    def carry_out(self, now_ms: int) -> list[tuple[str, str | None]]:
+        """Do what was asked; return (id, error or None) of each request."""
+        answers: list[tuple[str, str | None]] = []
+        for record in self._reader.poll(0.0):
+            try:
+                request = RunRequest.model_validate_json(split(record.value)[1])
+            except (MessageInvalid, ValueError) as exc:
+                logger.warning("request=invalid offset=%d reason=%s", record.offset, " ".join(str(exc).split())[:200])
+                continue
+            try:
+                _VERBS[request.verb](self, request.params, now_ms)
+            except RunError as exc:
+                answers.append((request.id, str(exc)))
+            else:
+                answers.append((request.id, None))
+        return answers
+
+    def turn_back(self, now_ms: int) -> bool:
+        """Jump to the start of the loop when its end is reached; return whether it did."""
+        repeat = self.repeat
+        if repeat is None or self._runner.owner.tick < repeat.last:
+            return False
+        if repeat.left <= 0:
+            self.repeat = None
+            return False
+        repeat.left -= 1
+        self._runner.go_back(repeat.first, now_ms)
+        return True
+
+    def _pause(self, _: dict[str, Any], __: int) -> None:
+        self._runner.owner.pause()
+
+    def _freeze(self, _: dict[str, Any], __: int) -> None:
+        self._runner.owner.pause(frozen=True)
+
+    def _resume(self, _: dict[str, Any], now_ms: int) -> None:
+        self._runner.owner.resume(now_ms)
+
+    def _speed(self, params: dict[str, Any], now_ms: int) -> None:
+        self._runner.owner.set_speed(_number(params, "speed"), now_ms)
+
+    def _step(self, params: dict[str, Any], now_ms: int) -> None:
+        ticks = _whole(params, "ticks")
+        if not 1 <= ticks <= 600:
+            raise RunError(f"ticks {ticks} is not allowed: 1..600")
+        self._runner.step(ticks, now_ms)
+
+    def _seek(self, params: dict[str, Any], now_ms: int) -> None:
+        self._runner.go_back(_whole(params, "tick"), now_ms)
+
+    def _loop(self, params: dict[str, Any], now_ms: int) -> None:
+        first, last, times = (_whole(params, name) for name in ("a", "b", "times"))
+        if not (0 <= first < last and 1 <= times <= 1000):
+            raise RunError(f"loop a={first} b={last} times={times} is not allowed: 0 <= a < b, times 1..1000")
+        self.repeat = Repeat(first, last, times)
+
+    def _snapshot(self, _: dict[str, Any], __: int) -> None:
+        self._runner.save_snapshot()
+
+    def _end(self, _: dict[str, Any], __: int) -> None:
+        self._runner.owner.end()
+
+    def _needs_idle(self, _: dict[str, Any], __: int) -> None:
+        raise RunError("a run is under way here: end it first")
+
+    def _needs_recording(self, _: dict[str, Any], __: int) -> None:
+        raise RunError("a takeover needs a replay: this run is live already")
+
+
+_VERBS: dict[RequestVerb, Callable[[Requests, dict[str, Any], int], None]] = {
+    "pause": Requests._pause,  # noqa: SLF001
+    "freeze": Requests._freeze,  # noqa: SLF001
+    "resume": Requests._resume,  # noqa: SLF001
+    "speed": Requests._speed,  # noqa: SLF001
+    "step": Requests._step,  # noqa: SLF001
+    "seek": Requests._seek,  # noqa: SLF001
+    "backtrack": Requests._seek,  # noqa: SLF001
+    "loop": Requests._loop,  # noqa: SLF001
+    "snapshot": Requests._snapshot,  # noqa: SLF001
+    "end": Requests._end,  # noqa: SLF001
+    "start": Requests._needs_idle,  # noqa: SLF001
+    "takeover": Requests._needs_recording,  # noqa: SLF001
+}
+
+
+def _number(params: dict[str, Any], name: str) -> float:
+    value = params.get(name)
+    if type(value) not in (int, float):
+        raise RunError(f"{name} must be a number, not {value!r}")
+    return float(value)
+
+
+def _whole(params: dict[str, Any], name: str) -> int:
+    value = params.get(name)
+    if type(value) is not int:
+        raise RunError(f"{name} must be a whole number, not {value!r}")
+    return value

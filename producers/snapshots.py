@@ -1,0 +1,95 @@
+"""Snapshots of the plant on disk, and the way back to any tick: the last one before it, and what was applied since."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from twin.errors import RunError, SnapshotInvalid
+from twin.events.instructor import SnapshotReference
+from twin.plant import Action, Plant, restore, snapshot
+from twin.site import Site
+
+logger = logging.getLogger(__name__)
+
+SNAPSHOT_SCHEMA = "plant.snapshot/1"
+KEEP_N = 120
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    tick: int
+    path: Path
+    sha256: str
+
+
+class Snapshots:
+    """Keeps the snapshots of one run in a folder of its own; old ones thin out, the first one stays.
+
+    Parameters
+    ----------
+    folder
+        Made when the first snapshot is saved.
+    site
+        What the snapshots are of.
+    """
+
+    def __init__(self, folder: Path, site: Site) -> None:
+        self._folder = folder
+        self._site = site
+        self._saved: dict[int, _Saved] = {}
+
+    def save(self, plant: Plant) -> SnapshotReference:
+        """Write a snapshot to a file; return what to tell about it."""
+        data = snapshot(plant)
+        digest = hashlib.sha256(data).hexdigest()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{plant.tick:012d}.plant.zst"
+        partial = path.with_suffix(".part")
+        partial.write_bytes(data)
+        partial.replace(path)
+        self._saved[plant.tick] = _Saved(plant.tick, path, digest)
+        while len(self._saved) > KEEP_N:
+            second = sorted(self._saved)[1]
+            self._saved.pop(second).path.unlink(missing_ok=True)
+        return SnapshotReference(
+            tick=plant.tick, path=str(path), sha256=digest, bytes=len(data), schema_id=SNAPSHOT_SCHEMA
+        )
+
+    def back_to(self, plant_tick: int, log: list[Action]) -> Plant:
+        """Rebuild the plant as it was after so many steps.
+
+        Parameters
+        ----------
+        plant_tick
+            Steps done.
+        log
+            All that was applied, with its tick.
+
+        Raises
+        ------
+        RunError
+            No snapshot lies before it, or its file is damaged.
+        """
+        ticks = [tick for tick in self._saved if tick <= plant_tick]
+        if not ticks:
+            oldest = min(self._saved, default=None)
+            raise RunError(f"no snapshot before tick {plant_tick}; the oldest is of tick {oldest}")
+        saved = self._saved[max(ticks)]
+        try:
+            data = _read(saved)
+            return restore(data, self._site, [a for a in log if saved.tick <= a.tick < plant_tick], plant_tick)
+        except (OSError, SnapshotInvalid) as exc:
+            raise RunError(f"snapshot {saved.path} cannot be read: {exc}") from exc
+
+    def forget_after(self, plant_tick: int) -> None:
+        """Drop the snapshots of a branch that is left."""
+        for tick in [tick for tick in self._saved if tick > plant_tick]:
+            self._saved.pop(tick).path.unlink(missing_ok=True)
+
+
+def _read(saved: _Saved) -> bytes:
+    data = saved.path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != saved.sha256:
+        raise SnapshotInvalid("its bytes have changed")
+    return data
