@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from twin.events.columns import Group
 from twin.events.frames import quantise
 from twin.plant import Plant
@@ -26,7 +28,7 @@ class Producer(Protocol):
         ...
 
 
-def shown(group: Group, values: Mapping[str, Any], places: Any = slice(None)) -> dict[str, Any]:
+def shown(group: Group, values: Mapping[str, Any]) -> dict[str, Any]:
     """Round the columns of a group as their sensors do.
 
     Parameters
@@ -34,8 +36,6 @@ def shown(group: Group, values: Mapping[str, Any], places: Any = slice(None)) ->
     group
         Its table of columns; each dense column must be in ``values``.
     values
-        Column -> true values of more places than the group has.
-    places
-        Which of them.
+        Column -> true values.
     """
-    return {c.name: quantise(c, values[c.name][places]) for c in group.columns if c.kind == "dense"}
+    return {c.name: quantise(c, np.atleast_1d(values[c.name])) for c in group.columns if c.kind == "dense"}

@@ -74,7 +74,7 @@ class GpuProducer:
                 ("row_remap_failed", events.row_remap_failed),
                 ("nvlink_errors", events.nvlink_errors),
             ):
-                columns[name] = Sparse(places, np.bincount(back, weights=numbers[:n]))
+                columns[name] = Sparse(places, np.bincount(back, weights=numbers[:n]).astype(np.float64, copy=False))
             last = np.zeros(len(places))
             last[back] = events.xid[:n]
             with_xid = last > 0

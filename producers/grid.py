@@ -26,7 +26,7 @@ class GridProducer:
         battery = {c.name: getattr(power.battery, c.name) for c in BATTERY.columns if c.name != "tripped"}
         battery["tripped"] = (power.battery.state_code == TRIPPED).astype(np.int64)
         meters = {c.name: getattr(power, c.name) for c in SITE_METER.columns if c.name != "energy_wh"}
-        meters["energy_wh"] = plant.counters.facility_energy_wh
+        meters["energy_wh"] = plant.counters.facility_wh
         dense = {
             "feed": shown(FEED, {column.name: getattr(power.feed, column.name) for column in FEED.columns}),
             "battery": shown(BATTERY, battery),

@@ -207,7 +207,8 @@ class Loop:
 
     def _say(self, now_ms: int) -> None:
         """Send ``run.control``, once for each answer that is owed."""
-        for request_id, error in self._answers or [(None, None)]:
+        answers: list[tuple[str | None, str | None]] = [*self._answers] or [(None, None)]
+        for request_id, error in answers:
             control = self.owner.control(now_ms, answers=request_id, error=error)
             ts = max(self.owner.last_ts, self.owner.line.ts0)
             self._publisher.message("run.control", "run.control", control, tick=self.owner.tick, ts=ts)

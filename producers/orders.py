@@ -14,13 +14,14 @@ from twin.events.control import Command, CommandResult
 from twin.events.head import split
 from twin.events.instructor import Inject, Truth
 from twin.events.topics import full_name
-from twin.plant import Action, Plant, apply, inject
+from twin.plant import Plant, TimedCommand, TimedInject, apply, inject
 from twin.run import RunOwner
 
 logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=BaseModel)
 REMEMBERED_IDS = 10_000
+AUTOMATIC_OPERATOR = "automatic operator"
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Orders:
         self._owner = owner
         self._publisher = publisher
         self._ids: dict[str, None] = {}
-        self.log: list[Action] = []
+        self.log: list[TimedCommand | TimedInject] = []
         self.counts = _Counts()
 
     def carry_out(self, plant: Plant, now_ms: int, ts: int) -> None:
@@ -74,9 +75,19 @@ class Orders:
         """Forget what was applied from a tick on: a jump back begins another branch."""
         self.log = [action for action in self.log if action.tick < plant_tick]
 
-    def note(self, action: Action) -> None:
-        """Remember an action that did not come from outside (the automatic operator's)."""
-        self.log.append(action)
+    def operator_acted(self, plant: Plant, ts: int) -> None:
+        """Tell what the automatic operator did at the end of the last step."""
+        for number, done in enumerate(plant.operator_commands):
+            command = Command(
+                id=f"{self._owner.epoch}-{plant.tick}-{number}",
+                run=self._owner.run,
+                verb=done.verb,
+                unit=done.unit,
+                params=dict(done.params),
+                by=AUTOMATIC_OPERATOR,
+                expires_ms=0,
+            )
+            self.answer(command, plant.tick, ts, reason="")
 
     def close(self) -> None:
         """Stop reading."""
@@ -90,7 +101,7 @@ class Orders:
         try:
             self._check(command, now_ms)
             apply(plant, command.verb, command.unit, dict(command.params))
-            self.log.append(Action.command(plant.tick, command.verb, command.unit, dict(command.params)))
+            self.log.append(TimedCommand(plant.tick, command.verb, command.unit, dict(command.params)))
         except CommandRejected as exc:
             reason = str(exc)
         self.answer(command, plant.tick, ts, reason=reason)
@@ -126,8 +137,8 @@ class Orders:
         reason = ""
         try:
             self._check_run(order)
-            inject(
-                plant,
+            timed = TimedInject(
+                plant.tick,
                 order.kind,
                 order.target,
                 severity=order.severity,
@@ -136,18 +147,17 @@ class Orders:
                 hold_s=order.hold_s,
                 params=dict(order.params),
             )
-            self.log.append(
-                Action.inject(
-                    plant.tick,
-                    order.kind,
-                    order.target,
-                    severity=order.severity,
-                    ramp_s=order.ramp_s,
-                    delay_s=order.delay_s,
-                    hold_s=order.hold_s,
-                    params=dict(order.params),
-                )
+            inject(
+                plant,
+                timed.kind,
+                timed.target,
+                severity=timed.severity,
+                ramp_s=timed.ramp_s,
+                delay_s=timed.delay_s,
+                hold_s=timed.hold_s,
+                params=timed.params,
             )
+            self.log.append(timed)
         except InjectRejected as exc:
             reason = str(exc)
         truth = Truth(

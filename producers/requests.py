@@ -144,7 +144,7 @@ _VERBS: dict[RequestVerb, Callable[[Requests, dict[str, Any], int], None]] = {
 
 def _number(params: dict[str, Any], name: str) -> float:
     value = params.get(name)
-    if type(value) not in (int, float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise RunError(f"{name} must be a number, not {value!r}")
     return float(value)
 

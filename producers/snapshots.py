@@ -7,12 +7,12 @@ from pathlib import Path
 
 from twin.errors import RunError, SnapshotInvalid
 from twin.events.instructor import SnapshotReference
-from twin.plant import Action, Plant, restore, snapshot
+from twin.plant import Plant, TimedCommand, TimedInject, restore, snapshot
+from twin.plant.snapshot import SCHEMA
 from twin.site import Site
 
 logger = logging.getLogger(__name__)
 
-SNAPSHOT_SCHEMA = "plant.snapshot/1"
 KEEP_N = 120
 
 
@@ -52,11 +52,9 @@ class Snapshots:
         while len(self._saved) > KEEP_N:
             second = sorted(self._saved)[1]
             self._saved.pop(second).path.unlink(missing_ok=True)
-        return SnapshotReference(
-            tick=plant.tick, path=str(path), sha256=digest, bytes=len(data), schema_id=SNAPSHOT_SCHEMA
-        )
+        return SnapshotReference(tick=plant.tick, path=str(path), sha256=digest, bytes=len(data), schema_id=SCHEMA)
 
-    def back_to(self, plant_tick: int, log: list[Action]) -> Plant:
+    def back_to(self, plant_tick: int, log: list[TimedCommand | TimedInject]) -> Plant:
         """Rebuild the plant as it was after so many steps.
 
         Parameters
@@ -78,7 +76,8 @@ class Snapshots:
         saved = self._saved[max(ticks)]
         try:
             data = _read(saved)
-            return restore(data, self._site, [a for a in log if saved.tick <= a.tick < plant_tick], plant_tick)
+            actions = [action for action in log if saved.tick <= action.tick < plant_tick]
+            return restore(data, actions, plant_tick, site=self._site)
         except (OSError, SnapshotInvalid) as exc:
             raise RunError(f"snapshot {saved.path} cannot be read: {exc}") from exc
 

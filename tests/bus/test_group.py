@@ -74,7 +74,8 @@ def test_a_silent_member_is_expelled_and_ends_the_wait_of_the_others() -> None:
     assert not group.rebalancing
     assert len(list(group.seats())) == 1
     with pytest.raises(NotOwner, match="not in group"):
-        group.commit(silent, 1, {})
+        group.commit(silent, 1, {Place("t", 0): 1})
+    group.commit(silent, 1, {})
 
 
 def test_a_member_wakes_the_others_when_it_comes_and_goes() -> None:

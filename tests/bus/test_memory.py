@@ -322,8 +322,8 @@ class GroupLife(RuleBasedStateMachine):
         try:
             member.commit()
         except NotOwner:
-            owned = self.bus.group("g").seat(member._line._member)
-            assert owned is None or owned.generation != member._line.generation or owned.places != member.assignment
+            seat = self.bus.group("g").seat(member._line._member)
+            assert seat is None or seat.generation != member._line.generation
 
     @precondition(lambda self: self.members)
     @rule(data=st.data())
@@ -354,5 +354,5 @@ class GroupLife(RuleBasedStateMachine):
         assert len(owned) == len(set(owned))
 
 
-GroupLife.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+GroupLife.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestGroupLife = GroupLife.TestCase

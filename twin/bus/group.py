@@ -120,13 +120,15 @@ class Group:
         self._finish_if_all_joined()
 
     def commit(self, member: str, generation: int, offsets: Mapping[Place, int]) -> None:
-        """Remember the next offsets to read.
+        """Remember the next offsets to read; none is no error, whoever asks.
 
         Raises
         ------
         NotOwner
             The member was expelled, its generation has passed, or it does not own one of the partitions.
         """
+        if not offsets:
+            return
         seat = self._seats.get(member)
         if seat is None:
             raise NotOwner(f"member {member} is not in group {self.name} any more")

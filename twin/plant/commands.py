@@ -132,7 +132,7 @@ def _chiller_refusal(plant: Plant, unit: str, chiller: int) -> str | None:
 
 
 def _chiller_ids(plant: Plant, unit: str) -> dict[int, str]:
-    """Number and name the chillers that a unit is or holds."""
+    """List, by place, the ids of the chillers that a unit is or holds."""
     ids = plant.site.unit_ids("chiller")
     return {chiller: ids[chiller] for chiller in units_of(plant, unit, "chiller")}
 

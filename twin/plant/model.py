@@ -103,7 +103,7 @@ class Plant:
 
 
 def unit_index(site: Site) -> dict[str, dict[str, int]]:
-    """Number the units of each kind in site order."""
+    """Give each unit its place among those of its kind, in site order."""
     return {kind: {id_: i for i, id_ in enumerate(site.unit_ids(kind))} for kind in INDEXED}
 
 

@@ -23,6 +23,7 @@ Numbers = NDArray[np.floating] | NDArray[np.integer] | NDArray[np.bool_] | Seque
 LIVE_RETENTION_MS = 24 * 3_600_000
 FIVE_MINUTE_RETENTION_MS = 2 * 365 * 24 * 3_600_000
 LIVE_RANGE_MS = 6 * 3_600_000  # a wider range is read from the 5-minute bucket
+_END_MS = 4_102_444_800_000  # 2100-01-01
 EVENT_TEXTS = ("text", "unit", "by", "result")
 
 
@@ -69,7 +70,8 @@ class Points:
     Raises
     ------
     StoreRejected
-        An unknown or missing name, columns of different lengths, a value that is infinite.
+        An unknown or missing name, columns of different lengths, a value that is infinite, a time outside
+        1970..2100, a string that is no UTF-8.
     """
 
     measurement: str
@@ -93,6 +95,12 @@ class Points:
         for name, column in self.fields.items():
             if np.isinf(column).any():
                 raise StoreRejected(f"{spec.name}.{name} is infinite")
+        times = np.asarray(self.ts)
+        if times.size and not 0 <= times.min() <= times.max() < _END_MS:
+            raise StoreRejected(f"{spec.name}: no time of this century: {times.min()} to {times.max()} ms")
+        for name, texts in (*self.tags.items(), *self.texts.items()):
+            if not _encodes(texts):
+                raise StoreRejected(f"{spec.name}.{name} is no UTF-8")
 
     def _columns(self) -> Iterable[tuple[str, object]]:
         yield from (*self.tags.items(), *self.fields.items(), *self.texts.items())
@@ -115,6 +123,15 @@ def _length(column: object) -> int:
     if isinstance(column, np.ndarray):
         return column.size
     return 1 if isinstance(column, str) or not isinstance(column, Sequence) else len(column)
+
+
+def _encodes(texts: Sequence[str] | str) -> bool:
+    """Tell whether all strings can be written as UTF-8 (a lone surrogate cannot)."""
+    try:
+        (texts if isinstance(texts, str) else "".join(texts)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
