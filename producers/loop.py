@@ -58,7 +58,7 @@ class Loop:
         producers: Iterable[Producer],
         clock: Clock,
         snapshot_dir: Path,
-        may_go_on: Callable[[], bool],
+        may_go_on: Callable[[RunOwner], bool],
     ) -> None:
         self._bus = bus
         self._site = site
@@ -172,7 +172,7 @@ class Loop:
             self._tick(now_ms)
 
     def _turn_tick(self, now_ms: int) -> bool:
-        if now_ms < self._next_tick_ms() or not self._may_go_on():
+        if now_ms < self._next_tick_ms() or not self._may_go_on(self.owner):
             return False
         self._tick(now_ms)
         return True

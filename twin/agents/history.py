@@ -27,6 +27,7 @@ from twin.store import Points, Store
 logger = logging.getLogger(__name__)
 
 TAKE_N = 400
+TIDY_EVERY_S = 60.0
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -65,6 +66,15 @@ class Writer:
             self._points += self.buffered
             self.buffered = 0
             return
+
+    async def tidy(self, now_ms: int) -> None:
+        """Roll up what is due, and drop what is older than its retention."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._store.roll_up, now_ms)
+            await loop.run_in_executor(self._thread, self._store.prune, now_ms)
+        except StoreUnavailable as exc:
+            logger.warning("tidy=waits reason=%s", exc)  # the next round does it
 
     def report(self, seconds: float) -> SinkHealth:
         """Say how the writes of the last ``seconds`` went, and begin anew."""
@@ -128,5 +138,9 @@ def attach(app: faust.App, context: Context) -> Attached:
             for record, _ in records:
                 intake[record.topic].frames += 1
             await write(records)
+
+    @app.timer(TIDY_EVERY_S)
+    async def tidy() -> None:
+        await writer.tidy(context.clock.now_ms())
 
     return Attached(intake, sink=writer.report)

@@ -4,7 +4,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from twin.events.control import CommandResult, RunControl
@@ -21,7 +20,7 @@ class Entry:
     Attributes
     ----------
     clock
-        The site's own time.
+        The site's own time when it was noted.
     hidden
         Only instructors may see it.
     """
@@ -29,7 +28,7 @@ class Entry:
     kind: EventKind
     text: str
     ts: int
-    clock: str | None
+    clock: str
     unit: str = ""
     by: str = ""
     result: str = ""
@@ -42,6 +41,7 @@ class Journal:
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=KEPT_N)
         self._lock = threading.Lock()
+        self._clock = ""
         self.on_entry: Callable[[Entry], None] | None = None
 
     def entries(self, *, hidden: bool) -> list[Entry]:
@@ -49,41 +49,40 @@ class Journal:
         with self._lock:
             return [entry for entry in self._entries if hidden or not entry.hidden]
 
-    def note_run(self, before: RunControl | None, now: RunControl, clock: datetime | None) -> None:
-        """Note what changed from one ``run.control`` to the next, if anything."""
+    def note_run(self, before: RunControl | None, now: RunControl) -> None:
+        """Note what changed from one ``run.control`` to the next, if anything, and what time it is in the site."""
+        self._clock = now.site_time
         if before is not None and before.run != now.run:
             with self._lock:
                 self._entries.clear()
         for text in _run_changes(before, now):
-            self._add("run", text, now.sent_ms, clock)
+            self._add("run", text, now.sent_ms)
 
-    def note_result(self, result: CommandResult, ts: int, clock: datetime | None) -> None:
+    def note_result(self, result: CommandResult, ts: int) -> None:
         """Note what became of a command."""
         word = "accepted" if result.accepted else f"rejected: {result.reason}"
         text = f"{result.verb} {result.unit} {word}"
         answer = "accepted" if result.accepted else "rejected"
-        self._add("command", text, ts, clock, unit=result.unit, by=result.by, result=answer)
+        self._add("command", text, ts, unit=result.unit, by=result.by, result=answer)
 
-    def note_inject(self, inject: Inject, by: str, ts: int, clock: datetime | None) -> None:
+    def note_inject(self, inject: Inject, by: str, ts: int) -> None:
         """Note an inject that was sent: hidden from all but instructors."""
         text = f"inject {inject.kind} {inject.target} sent"
-        self._add("inject", text, ts, clock, unit=inject.target, by=by, hidden=True)
+        self._add("inject", text, ts, unit=inject.target, by=by, hidden=True)
 
     def _add(
         self,
         kind: EventKind,
         text: str,
         ts: int,
-        clock: datetime | None,
         *,
         unit: str = "",
         by: str = "",
         result: str = "",
         hidden: bool = False,
     ) -> None:
-        shown = None if clock is None else clock.isoformat(timespec="seconds")
         with self._lock:
-            entry = Entry(kind, text, ts, shown, unit, by, result, hidden)
+            entry = Entry(kind, text, ts, self._clock, unit, by, result, hidden)
             self._entries.append(entry)
             # Told under the lock: the order of the listeners is that of the journal.
             if self.on_entry is not None:

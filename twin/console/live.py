@@ -5,9 +5,8 @@ not named yet waits in its sender's place, and is taken or replaced.
 """
 
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -38,7 +37,6 @@ FOLLOWED = ("run.control", "twin.marks")
 
 STALE_S = 3.0
 STALE_SCANS = 3
-SPEED_WINDOW_MS = 10_000
 RESULTS_KEPT_N = 1000
 
 M = TypeVar("M", bound=Message)
@@ -81,7 +79,6 @@ class Live:
         self._held: dict[tuple[str, str], Held] = {}
         self._waiting: dict[tuple[str, str], Held] = {}
         self._decoded: dict[tuple[str, str], tuple[Held, Frame | None]] = {}
-        self._speeds: deque[tuple[int, int]] = deque()
         self._results: OrderedDict[str, CommandResult] = OrderedDict()
         self._marks: dict[bytes, Mark] = {}
         self._health: dict[str, Health] = {}
@@ -122,17 +119,6 @@ class Live:
         """Return from which age on a value is stale [s]: three scans, at least 3 s."""
         control = self._view.control
         return STALE_S if control is None else max(STALE_S, STALE_SCANS * control.line.ms_per_tick / 1000)
-
-    def reached(self) -> float | None:
-        """Return the speed that the run has reached, ``None`` if it is not known."""
-        control = self._view.control
-        if control is None or control.state != "running":
-            return None
-        with self._lock:
-            if len(self._speeds) < 2:
-                return None
-            (from_ms, from_tick), (to_ms, to_tick) = self._speeds[0], self._speeds[-1]
-        return (to_tick - from_tick) * control.dt_s * 1000 / (to_ms - from_ms) if to_ms > from_ms else None
 
     def held(self, topic: str, key: str) -> Held | None:
         """Return the newest message of one sender."""
@@ -183,11 +169,6 @@ class Live:
             lags = [topic.lag_p99_s for health in self._health.values() for topic in health.ingest]
         return Totals(max(lags, default=None), self._dead_n, self._gap_n, self._duplicate_n)
 
-    def clock(self) -> datetime | None:
-        """Return the site's own time now (local standard time)."""
-        control = self._view.control
-        return None if control is None else site_clock(control, control.settled_tick)
-
     def _take(self, topic: str, record: Record) -> None:
         if topic == "twin.marks":
             self._take_mark(record)
@@ -217,12 +198,10 @@ class Live:
 
     def _take_control(self, control: RunControl) -> None:
         before = self._view.control
-        now_ms = self._now_ms()
-        changed = self._view.accept(control, now_ms=now_ms)
+        changed = self._view.accept(control, now_ms=self._now_ms())
         if self._view.control is not control:
             return
         if changed:
-            self._speeds.clear()
             if before is None or before.run != control.run or not control.continues:
                 self._held, self._decoded = {}, {}
                 self.resets_n += 1
@@ -230,10 +209,7 @@ class Live:
                 if self._view.standing(held.head) == "current":
                     self._keep(self._held, held)
             self._waiting = {slot: h for slot, h in self._waiting.items() if self._view.standing(h.head) == "newer"}
-        self._speeds.append((now_ms, control.settled_tick))
-        while now_ms - self._speeds[0][0] > SPEED_WINDOW_MS:
-            self._speeds.popleft()
-        self.journal.note_run(before, control, site_clock(control, control.settled_tick))
+        self.journal.note_run(before, control)
 
     def _take_mark(self, record: Record) -> None:
         if record.key is None:
@@ -256,9 +232,7 @@ class Live:
         self._results[result.command_id] = result
         if len(self._results) > RESULTS_KEPT_N:
             self._results.popitem(last=False)
-        control = self._view.control
-        clock = None if control is None else site_clock(control, result.applied_tick)
-        self.journal.note_result(result, head.ts, clock)
+        self.journal.note_result(result, head.ts)
 
 
 def read_model(model: type[M], held: Held) -> M | None:
@@ -267,15 +241,6 @@ def read_model(model: type[M], held: Held) -> M | None:
         return model.model_validate_json(held.data)
     except ValidationError:
         return None
-
-
-def site_clock(control: RunControl, tick: int) -> datetime | None:
-    """Return the site's own time of a tick: ``weather_at`` and the ticks since."""
-    try:
-        start = datetime.fromisoformat(control.weather_at)
-    except ValueError:
-        return None
-    return start.replace(tzinfo=None) + timedelta(seconds=max(0, tick) * control.dt_s)
 
 
 def _order(head: Head) -> tuple[str, int, int]:

@@ -171,7 +171,7 @@ class Orders:
         if inject.target != "site":
             self.kind_of(inject.target)
         self._publish("instructor.injects", inject.target, inject, control)
-        self._live.journal.note_inject(inject, seat.name, self._now_ms(), self._live.clock())
+        self._live.journal.note_inject(inject, seat.name, self._now_ms())
         return inject.id
 
     def watch(self, rack: str, seat: Seat) -> int:

@@ -47,8 +47,7 @@ def shown(value: float) -> float | int | None:
 
 def run_picture(live: Live, control: RunControl) -> dict[str, Any]:
     """Say where the run stands."""
-    clock = live.clock()
-    reached = live.reached()
+    measured = control.state == "running" and control.speed_reached > 0
     return {
         "id": control.run,
         "epoch": control.epoch,
@@ -59,10 +58,10 @@ def run_picture(live: Live, control: RunControl) -> dict[str, Any]:
         "seed": control.seed,
         "dt_s": control.dt_s,
         "speed": control.speed,
-        "reached": None if reached is None else round(reached, 2),
+        "reached": round(control.speed_reached, 2) if measured else None,
         "tick": control.settled_tick,
         "ts": ts_at(control.line, control.settled_tick),
-        "clock": None if clock is None else clock.isoformat(timespec="seconds"),
+        "clock": control.site_time,
         "weather_at": control.weather_at,
         "automatic_operator": control.automatic_operator,
         "age_s": round(live.run_age_s(), 1),
@@ -79,6 +78,7 @@ def site_picture(live: Live, site: Site) -> dict[str, Any] | None:
     held, frame = found
     age_s = live.age_s(held.head.tick)
     return {
+        "ts": held.head.ts,
         "tick": held.head.tick,
         "age_s": round(age_s, 1),
         "stale": age_s > live.stale_after_s(),

@@ -113,50 +113,40 @@ def clock_ratio(power_ratio: Quantity, exponent: float) -> Quantity:
     return np.asarray(np.power(power_ratio, 1.0 / exponent))[()]
 
 
-def capped_power_ratio(
-    activity: Quantity,
-    temp_c: Quantity,
-    cap_w: Quantity,
-    *,
-    idle_w: float,
-    max_w: float,
-    leak_per_k: float,
-    leak_reference_c: float,
-) -> Quantity:
-    """Compute the dynamic power ratio at which a GPU just meets its power cap.
+def cap_ratio(power_w: Quantity, cap_w: Quantity, idle_w: float, *, out: Array | None = None) -> Array:
+    """Compute the share of its dynamic power that a power cap leaves to a GPU.
 
     Parameters
     ----------
-    activity
-        Activity of the tensor pipes, 0..1.
-    temp_c
-        Chip. [C]
+    power_w
+        That it would draw without the cap. [W]
     cap_w
         Power cap. [W]
-    idle_w, max_w, leak_per_k, leak_reference_c
-        As in :func:`power_w`. [W, W, 1/K, C]
+    idle_w
+        Power at activity 0. [W]
+    out
+        Array to write into; none of the inputs.
 
     Returns
     -------
-    float or ndarray
+    ndarray
         0..1; 1 where the cap does not bind.
 
     Notes
     -----
-    :func:`power_w` solved for ``phi^alpha``.
+    :func:`power_w` solved for ``phi^alpha``: dynamic power is in proportion to it.
 
     Examples
     --------
-    >>> h100 = dict(idle_w=72.0, max_w=700.0, leak_per_k=0.003, leak_reference_c=45.0)
-    >>> round(float(capped_power_ratio(1.0, 45.0, 600.0, **h100)), 4)
+    >>> round(float(cap_ratio(700.0, 600.0, 72.0)), 4)
     0.8408
-    >>> float(capped_power_ratio(0.3, 45.0, 600.0, **h100))
+    >>> float(cap_ratio(500.0, 600.0, 72.0))
     1.0
     """
-    leak = 1.0 + leak_per_k * np.subtract(temp_c, leak_reference_c)
-    demand_w = (max_w - idle_w) * np.multiply(activity, leak)
-    room_w = np.maximum(np.subtract(cap_w, idle_w), 0.0)
-    return np.asarray(np.minimum(room_w / np.maximum(demand_w, 1e-6), 1.0))[()]
+    dynamic_w = np.subtract(power_w, idle_w, out=out)
+    dynamic_w = np.maximum(dynamic_w, 1e-3, out=out)
+    ratio = np.divide(np.maximum(np.subtract(cap_w, idle_w), 0.0), dynamic_w, out=out)
+    return np.minimum(ratio, 1.0, out=out)
 
 
 def resistance_ratio(flow_ratio: Quantity, exponent: float) -> Quantity:

@@ -24,7 +24,7 @@ class Spread(NamedTuple):
 SPREADS: dict[str, Spread] = {
     "gpu_resistance": Spread("lognormal", 0.08, "unit to unit, reference plant"),
     "gpu_position": Spread("ramp", 0.01, "first to last cold plate of a server, assumption"),
-    "gpu_activity": Spread("lognormal", 0.008, "silicon and shards differ, assumption"),
+    "gpu_activity": Spread("lognormal", 0.004, "silicon and shards differ, assumption"),
     "gpu_memory": Spread("lognormal", 0.005, "shards differ, assumption"),
     "cdu_fouling": Spread("fouling", 0.02, "deposits only ever lower the conductance, assumption"),
     "cdu_pump": Spread("lognormal", 0.01, "pump curves, assumption"),
@@ -142,9 +142,9 @@ def draw(site: Site, seed: int) -> AsBuilt:
     sensors = {name: spread("sensor_temp_k", halls) for name in ("supply", "return")}
     cdu_sensors = {name: spread("sensor_temp_k", racks) for name in ("supply", "return")}
     return AsBuilt(
-        gpu_resistance_k_per_w=_single(nameplate * position * spread("gpu_resistance", gpus)),
-        gpu_activity_ratio=_single(np.clip(spread("gpu_activity", gpus), 0.97, 1.03)),
-        gpu_memory_ratio=_single(np.clip(spread("gpu_memory", gpus), 0.97, 1.03)),
+        gpu_resistance_k_per_w=_single(nameplate * position * _accepted(spread("gpu_resistance", gpus), 0.24)),
+        gpu_activity_ratio=_single(_accepted(spread("gpu_activity", gpus), 0.008)),
+        gpu_memory_ratio=_single(_accepted(spread("gpu_memory", gpus), 0.015)),
         cdu_ua_ratio=spread("cdu_fouling", racks),
         cdu_pump_ratio=spread("cdu_pump", racks, site.cdu.pumps_n),
         pump_ratio=spread("pump_curve", pumps),
@@ -164,6 +164,11 @@ def draw(site: Site, seed: int) -> AsBuilt:
         cdu_flow_gain_ratio=spread("sensor_flow", racks),
         meter_gain_ratio=spread("sensor_power", halls),
     )
+
+
+def _accepted(ratios: NDArray[np.float64], log_limit: float) -> NDArray[np.float64]:
+    """Bring what acceptance tests would have thrown out to their limit, two or three sigma."""
+    return np.clip(ratios, np.exp(-log_limit), np.exp(log_limit))
 
 
 def _single(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ Codes = NDArray[np.uint8]
 FAN_TAU_S, FAN_SLOPE_K = 10.0, 10.0  # how fans follow the water, and kelvins that full speed is worth (assumption)
 BYPASS_BELOW_K = 0.5  # with all fans at rest a bypass keeps the water this near to its set-point (assumption)
 MERKEL_PASSES = 4  # enough with the air of the last tick as a guess
+FULL_ACTIVITY = 0.86  # mean of a training step: what the reference plant calls full load
 WINTER_C, SUMMER_C = 5.0, 30.0  # between which the latent share of a tower grows (assumption)
 
 
@@ -103,6 +104,7 @@ class CoolingWork:
     cdus: CduWork
     rack_hall: NDArray[np.intp]
     tower_ua_w_per_k: float
+    room_full_w: Floats
     pump_inputs: Floats
     pump_flow_ratio: Floats
 
@@ -169,8 +171,8 @@ def new(site: Site) -> Cooling:
     )
 
 
-def new_work(site: Site) -> CoolingWork:
-    """Work out what follows from the nameplate."""
+def new_work(site: Site, other_w: Floats) -> CoolingWork:
+    """Work out what follows from the nameplate; ``other_w`` is other IT of each hall. [W]."""
     air_kg_s, water_kg_s = rated_flows_kg_s(site)
     halls, pumps_n = site.layout.hall_count, site.pump.duty_n + site.pump.standby_n
     return CoolingWork(
@@ -184,9 +186,20 @@ def new_work(site: Site) -> CoolingWork:
             approach_k=site.tower.design_approach_k,
             pressure_pa=101_325.0,
         ),
+        room_full_w=_room_full_w(site, other_w),
         pump_inputs=np.full((halls, 2 * pumps_n + 1), np.nan),
         pump_flow_ratio=np.zeros((halls, pumps_n)),
     )
+
+
+def _room_full_w(site: Site, other_w: Floats) -> Floats:
+    """Work out what the rear doors of each hall take at the reference plant's full load. [W]."""
+    models = [site.gpu_model(hall) for hall in site.layout.hall_ids]
+    gpu_w = np.array([m.power_idle_w + (m.power_max_w - m.power_idle_w) * FULL_ACTIVITY for m in models])
+    server_w = (site.layout.gpus_per_server * gpu_w + site.server.base_loaded_w) / site.server.psu_efficiency
+    servers_n = np.diff(site.layout.hall_first_rack) * site.rack.servers_n
+    full: Floats = servers_n * server_w * (1.0 - site.server.liquid_capture_ratio) + other_w
+    return full
 
 
 def rated_flows_kg_s(site: Site) -> tuple[float, float]:
@@ -231,8 +244,7 @@ def step(
     firsts = site.layout.hall_first_rack[:-1]
     liquid_w = np.add.reduceat(cdus.heat_w, firsts)
     room_w = np.add.reduceat(rack_power_w, firsts) * (1.0 - site.server.liquid_capture_ratio) + other_w
-    rise = site.room.air_rise_k * room_w / np.maximum(room_w.max(), 1.0)
-    loops.room_c[:] = loops.supply_c + rise
+    loops.room_c[:] = loops.supply_c + site.room.air_rise_k * room_w / work.room_full_w
     pump_w = cooling.pumps.power_w.reshape(len(other_w), -1).sum(axis=1)
     np.add(liquid_w, room_w + pump_w, out=loops.heat_in_w)
 

@@ -16,7 +16,7 @@ from twin.site.compute import GpuModel
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-CHUNK_RACKS = 128
+CHUNK_RACKS = 392
 REBOOT_S = 1800.0  # a GPU that shut itself down comes back after so long in the cool (assumption)
 IDLE_FB_MIB = 4.0
 
@@ -34,11 +34,12 @@ class Gpus:
     fb_used_mib: Singles
     throttle_bits: NDArray[np.uint16]
     cap_w: Singles
-    clock_power_ratio: Singles
     thermal_clock_ratio: Singles
+    thermal_power_ratio: Singles
     slowing: NDArray[np.bool_]
     off_left_s: Singles
-    chunk_guarded: NDArray[np.bool_]
+    chunk_hot: NDArray[np.bool_]
+    chunk_capped: NDArray[np.bool_]
     server_power_w: Floats
     rack_power_w: Floats
     hall_power_w: Floats
@@ -92,11 +93,12 @@ def new(site: Site) -> Gpus:
         fb_used_mib=singles(),
         throttle_bits=np.zeros(n, dtype=np.uint16),
         cap_w=cap_w,
-        clock_power_ratio=singles(1.0),
         thermal_clock_ratio=singles(1.0),
+        thermal_power_ratio=singles(1.0),
         slowing=np.zeros(n, dtype=bool),
         off_left_s=singles(),
-        chunk_guarded=np.zeros(len(chunks(site)), dtype=bool),
+        chunk_hot=np.zeros(len(chunks(site)), dtype=bool),
+        chunk_capped=np.zeros(len(chunks(site)), dtype=bool),
         server_power_w=np.zeros(servers),
         rack_power_w=np.zeros(racks),
         hall_power_w=np.zeros(halls),
@@ -208,15 +210,23 @@ def step(
     coolant = coolant_c.astype(np.float32)
     for number, chunk in enumerate(work.chunks):
         here, model = chunk.gpus, chunk.model
-        temp, power, active = gpus.temp_c[here], gpus.power_w[here], gpus.tensor_active[here]
+        temp, power = gpus.temp_c[here], gpus.power_w[here]
         scratch = work.scratch[: len(temp)]
-        if gpus.chunk_guarded[number]:
+        if gpus.chunk_hot[number]:
             _guard(gpus, chunk, dt_s)
-        _power(gpus, chunk, number)
-        if not gpus.chunk_guarded[number] and float(power.max()) > float(gpus.cap_w[here].min()):
-            gpus.chunk_guarded[number] = True
-            _guard(gpus, chunk, 0.0)
-            _power(gpus, chunk, number)
+        gpu.power_w(
+            gpus.tensor_active[here],
+            gpus.thermal_power_ratio[here],
+            temp,
+            idle_w=model.power_idle_w,
+            max_w=model.power_max_w,
+            leak_per_k=model.leak_per_k,
+            leak_reference_c=model.leak_reference_c,
+            out=power,
+        )
+        if gpus.chunk_hot[number]:
+            power[gpus.off_left_s[here] > 0.0] = 0.0
+        _set_clocks(gpus, chunk, number, scratch)
         by_rack = (chunk.racks_n, per_rack)
         gpu.temp_c(
             temp.reshape(by_rack),
@@ -229,13 +239,12 @@ def step(
         )
         gpu.mem_temp_c(
             temp,
-            active,
+            gpus.tensor_active[here],
             rise_idle_k=model.hbm_rise_idle_k,
             rise_loaded_k=model.hbm_rise_loaded_k,
             out=gpus.mem_temp_c[here],
         )
-        watch_c = min(model.max_operating_c, model.hbm_max_c - model.hbm_rise_idle_k)
-        gpus.chunk_guarded[number] = _guarded(gpus, chunk, number) or float(temp.max()) >= watch_c
+        gpus.chunk_hot[number] = _is_hot(gpus, chunk, number)
         wide = work.sums[: len(power)]
         np.copyto(wide, power)
         # Eight single-precision values add up exactly in double precision, in any order.
@@ -243,21 +252,26 @@ def step(
     _sum_up(gpus, site, jobs)
 
 
-def _power(gpus: Gpus, chunk: Chunk, number: int) -> None:
+def _set_clocks(gpus: Gpus, chunk: Chunk, number: int, scratch: Singles) -> None:
+    """Hold power to the caps; set clocks and the reasons for them where anything holds the clock down."""
     here, model = chunk.gpus, chunk.model
-    power = gpus.power_w[here]
-    gpu.power_w(
-        gpus.tensor_active[here],
-        gpus.clock_power_ratio[here],
-        gpus.temp_c[here],
-        idle_w=model.power_idle_w,
-        max_w=model.power_max_w,
-        leak_per_k=model.leak_per_k,
-        leak_reference_c=model.leak_reference_c,
-        out=power,
-    )
-    if gpus.chunk_guarded[number]:
-        power[gpus.off_left_s[here] > 0.0] = 0.0
+    power, cap = gpus.power_w[here], gpus.cap_w[here]
+    capped = float(power.max()) > float(cap.min()) and bool((power > cap).any())
+    hot, was_capped = bool(gpus.chunk_hot[number]), bool(gpus.chunk_capped[number])
+    gpus.chunk_capped[number] = capped
+    if not (capped or hot or was_capped):
+        return
+    ratio = gpu.cap_ratio(power, cap, model.power_idle_w, out=scratch)
+    bits = gpu.event_reasons(gpus.slowing[here], ratio < 1.0, gpus.temp_c[here], slowdown_c=model.slowdown_c)
+    np.minimum(power, cap, out=power)
+    np.multiply(ratio, gpus.thermal_power_ratio[here], out=ratio)
+    busy = gpus.tensor_active[here] > 0.0
+    clock = gpu.clock_ratio(ratio, model.clock_exponent)
+    gpus.sm_clock_ratio[here] = np.where(busy, clock, idle_clock_ratio(model))
+    gpus.throttle_bits[here] = bits
+    if hot:
+        off = gpus.off_left_s[here] > 0.0
+        gpus.sm_clock_ratio[here][off] = 0.0
 
 
 def _refresh(work: GpuWork, site: Site, asbuilt: AsBuilt, flow_ratio: Floats, dt_s: float) -> None:
@@ -284,9 +298,9 @@ def _refresh(work: GpuWork, site: Site, asbuilt: AsBuilt, flow_ratio: Floats, dt
 
 
 def _guard(gpus: Gpus, chunk: Chunk, dt_s: float) -> None:
-    """Apply thermal guards, power caps and shutdown to a chunk; the costly part, off the usual path."""
+    """Let the thermal guards of a hot chunk act, down to shutdown: off the usual path."""
     here, model = chunk.gpus, chunk.model
-    temp, active = gpus.temp_c[here], gpus.tensor_active[here]
+    temp, left = gpus.temp_c[here], gpus.off_left_s[here]
     gpus.thermal_clock_ratio[here], gpus.slowing[here] = gpu.thermal_clock(
         gpus.thermal_clock_ratio[here],
         gpus.slowing[here],
@@ -301,47 +315,25 @@ def _guard(gpus: Gpus, chunk: Chunk, dt_s: float) -> None:
         hbm_max_c=model.hbm_max_c,
         clock_min_ratio=idle_clock_ratio(model),
     )
-    thermal = gpu.clock_power_ratio(gpus.thermal_clock_ratio[here], model.clock_exponent)
-    cap = gpu.capped_power_ratio(
-        active,
-        temp,
-        gpus.cap_w[here],
-        idle_w=model.power_idle_w,
-        max_w=model.power_max_w,
-        leak_per_k=model.leak_per_k,
-        leak_reference_c=model.leak_reference_c,
-    )
-    allowed = np.minimum(thermal, cap).astype(np.float32)
-    gpus.clock_power_ratio[here] = allowed
-    busy = active > 0.0
-    clock = gpu.clock_ratio(allowed, model.clock_exponent)
-    gpus.sm_clock_ratio[here] = np.where(busy, clock, idle_clock_ratio(model))
-    gpus.throttle_bits[here] = gpu.event_reasons(gpus.slowing[here], cap < thermal, temp, slowdown_c=model.slowdown_c)
-    _shut_down(gpus, chunk, dt_s)
-
-
-def _shut_down(gpus: Gpus, chunk: Chunk, dt_s: float) -> None:
-    """Take GPUs at the shutdown limit off, and bring them back once they have been cool for long enough."""
-    here, model = chunk.gpus, chunk.model
-    temp, left = gpus.temp_c[here], gpus.off_left_s[here]
+    gpus.thermal_power_ratio[here] = gpu.clock_power_ratio(gpus.thermal_clock_ratio[here], model.clock_exponent)
     cool = temp < model.throttle_release_c
     left[cool] = np.maximum(left[cool] - np.float32(dt_s), 0.0)
     left[temp >= model.shutdown_c] = REBOOT_S
     off = left > 0.0
-    if off.any():
-        gpus.sm_clock_ratio[here][off] = 0.0
-        gpus.tensor_active[here][off] = 0.0
-        gpus.sm_active[here][off] = 0.0
+    gpus.tensor_active[here][off] = 0.0
+    gpus.sm_active[here][off] = 0.0
 
 
-def _guarded(gpus: Gpus, chunk: Chunk, number: int) -> bool:
-    """Tell whether a guarded chunk still needs its guard."""
-    if not gpus.chunk_guarded[number]:
-        return False
-    here = chunk.gpus
-    if gpus.off_left_s[here].any() or gpus.slowing[here].any():
+def _is_hot(gpus: Gpus, chunk: Chunk, number: int) -> bool:
+    """Tell whether a chunk needs its thermal guards in the next tick."""
+    here, model = chunk.gpus, chunk.model
+    watch_c = min(model.max_operating_c, model.hbm_max_c - model.hbm_rise_idle_k)
+    if float(gpus.temp_c[here].max()) >= watch_c:
         return True
-    return bool(float(gpus.thermal_clock_ratio[here].min()) < 1.0 or float(gpus.clock_power_ratio[here].min()) < 1.0)
+    if not gpus.chunk_hot[number]:
+        return False
+    held = gpus.slowing[here].any() or gpus.off_left_s[here].any()
+    return bool(held or float(gpus.thermal_clock_ratio[here].min()) < 1.0)
 
 
 def _sum_up(gpus: Gpus, site: Site, jobs: Jobs) -> None:
@@ -372,7 +364,7 @@ def report(gpus: Gpus, work: GpuWork, jobs: Jobs, per_server: int) -> None:
     """
     jobs.clock_ratio[:] = 1.0
     jobs.lost_n[:] = 0
-    if not gpus.chunk_guarded.any():
+    if not (gpus.chunk_hot.any() or gpus.chunk_capped.any()):
         return
     for first, end, row in work.parts:
         if row != IDLE:

@@ -24,7 +24,7 @@ EVENTS_MAX = 64
 IDLE = -1  # in server_job: no job here
 
 RESTART_ACTIVITY = 0.05  # GPUs wait for the job to load (assumption)
-DRIFT_SHARE, DRIFT_S = 0.01, 900.0  # a job's activity wanders a little with its data (assumption)
+DRIFT_SHARE, DRIFT_S = 0.004, 900.0  # a job's activity wanders a little with its data (assumption)
 MFU_PER_ACTIVITY = 0.47  # 40 % model FLOPs at a mean activity of 0.86 (Llama 3: 38-43 %)
 FB_USED_RATIO = {"training": 0.92, "inference": 0.85, "small": 0.60, "fill": 0.60}  # assumption
 

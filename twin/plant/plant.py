@@ -77,7 +77,7 @@ def blank(site: Site, seed: int, site_time_s: float, *, automatic_operator: bool
         streams=streams,
         work=Work(
             gpus=gpu_fleet.new_work(site, jobs),
-            cooling=cooling_plants.new_work(site),
+            cooling=cooling_plants.new_work(site, power_plant.other_it_w(site)),
             network=links,
             year=air.typical_year(site.weather),
             index=unit_index(site),

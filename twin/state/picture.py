@@ -122,11 +122,7 @@ def site_row(totals: HallTotals, units: Units, layout: FrameLayout) -> Row:
     turbine_available = float(np.nansum(available * (running > 0))) if len(running) else float("nan")
     facility = feed + turbine + battery
     it = _sum(units, *grid, "meter", "power_w")
-    makeup = _sum(units, "telemetry.chillers", "loop", "makeup_l_min")
-    tower_water = _sum(units, "telemetry.chillers", "loop", "evaporation_l_min") + _sum(
-        units, "telemetry.chillers", "loop", "blowdown_l_min"
-    )
-    water = makeup + tower_water
+    water = _sum(units, "telemetry.chillers", "loop", "makeup_l_min")
     fuel_mmbtu_h = (
         _sum(units, "telemetry.turbines", "turbine", "fuel_power_w") * site.turbine.hhv_per_lhv_ratio / _W_PER_MMBTU_H
     )

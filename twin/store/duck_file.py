@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,9 +117,13 @@ class DuckFile:
         file = cls(connection, bucket, start_ms, path_of(folder, bucket, start_ms))
         connection.execute(f"ATTACH {_literal(file.path)} AS {file.database}")
         try:
+            connection.begin()
             file._extend()
+            connection.commit()
             file.reload()
         except duckdb.Error:
+            with suppress(duckdb.Error):  # no transaction any more
+                connection.rollback()
             file.detach()
             raise
         return file

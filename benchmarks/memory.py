@@ -1,0 +1,15 @@
+"""Memory of this process, now and at its highest."""
+
+import resource
+
+import psutil
+
+
+def rss_mb() -> float:
+    """Return the resident memory now [MB]."""
+    return round(psutil.Process().memory_info().rss / 1e6, 1)
+
+
+def peak_rss_mb() -> float:
+    """Return the highest resident memory since the process began [MB]."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1)

@@ -1,0 +1,259 @@
+"""``colossus …``: thin verbs. What they do is in the modules that they call."""
+
+import asyncio
+import logging
+import re
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from twin.console.client import ConsoleClient, door_file, write_door
+from twin.errors import SettingInvalid, TwinError
+from twin.settings import load_settings
+
+if TYPE_CHECKING:
+    from twin.embedded import Entrance
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+site_app = typer.Typer(no_args_is_help=True, help="Sites: what exists.")
+topics_app = typer.Typer(no_args_is_help=True, help="Topics of the bus.")
+bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks: print figures.")
+run_app = typer.Typer(no_args_is_help=True, help="The run of a running twin.")
+app.add_typer(site_app, name="site")
+app.add_typer(topics_app, name="topics")
+app.add_typer(bench_app, name="bench")
+app.add_typer(run_app, name="run")
+
+EXIT_USAGE = 2
+_PAST = re.compile(r"^-(\d+(?:\.\d+)?)([smhd])$")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+SiteOption = Annotated[str, typer.Option("--site", help="A site of `colossus site list`, or a path to a site file.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="As-built values and chance follow from it.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is one line on standard error, and exit code 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        app()
+    except TwinError as exc:
+        _fail(exc)
+
+
+def _fail(error: BaseException) -> NoReturn:
+    from twin.embedded import explain
+
+    typer.echo(f"colossus: {explain(error)}", err=True)
+    raise SystemExit(EXIT_USAGE)
+
+
+def past_ms(text: str | None, now_ms: int) -> int | None:
+    """Read ``-6h`` as a time of day [ms].
+
+    Raises
+    ------
+    SettingInvalid
+        It is no such text.
+
+    Examples
+    --------
+    >>> past_ms("-6h", 100_000_000)
+    78400000
+    """
+    if text is None:
+        return None
+    match = _PAST.fullmatch(text)
+    if match is None:
+        raise SettingInvalid(f"--from {text!r} is not allowed: write how long ago, such as -90s, -30m, -6h or -2d")
+    return int(now_ms - 1000 * float(match[1]) * _UNIT_S[match[2]])
+
+
+@app.command()
+def demo(
+    site: SiteOption = "colossus1",
+    seed: SeedOption = 7,
+    speed: Annotated[float, typer.Option(help="Simulated seconds per second; 0: as fast as possible.")] = 1.0,
+    start: Annotated[str | None, typer.Option("--from", help="Begin in the past (-6h) and catch up.")] = None,
+    weather_at: Annotated[str, typer.Option(help="Begin in the typical year, MM-DDTHH:MM.")] = "07-15T14:00",
+    port: Annotated[int | None, typer.Option(help="Of the console.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of history and snapshots.")] = None,
+    operator: Annotated[bool, typer.Option(help="Let the automatic operator run the plant.")] = True,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+) -> None:
+    """Run the whole twin in this process and show it."""
+    from twin.embedded import Embedded
+    from twin.run import RunPlan, SystemClock
+    from twin.site import load_site
+
+    settings = load_settings(console_port=port, data_dir=data_dir)
+    found = load_site(site)
+    clock = SystemClock()
+    plan = RunPlan(
+        site=found.id,
+        site_crc=found.crc,
+        seed=seed,
+        dt_s=1.0,
+        weather_at=weather_at,
+        speed=speed,
+        start_ms=past_ms(start, clock.now_ms()),
+        automatic_operator=operator,
+    )
+    twin = Embedded(settings, found, plan, clock=clock)
+    with door_file(settings) as door:
+        asyncio.run(twin.run(lambda entrance: _greet(entrance, door, browser=browser)))
+
+
+def _greet(entrance: "Entrance", door: Path, *, browser: bool) -> None:
+    write_door(door, entrance.url, entrance.tokens["instructor"])
+    for role, token in entrance.tokens.items():
+        typer.echo(f"{role:<10} {entrance.url}/enter?token={token}")
+    typer.echo("stop with Ctrl-C")
+    sys.stdout.flush()
+    if browser:
+        webbrowser.open(f"{entrance.url}/enter?token={entrance.one_time_token}")
+
+
+@site_app.command("list")
+def site_list() -> None:
+    """List the sites that come with the twin."""
+    from twin.site import load_site, site_names
+
+    for name in site_names():
+        typer.echo(f"{name:<16} {load_site(name).title}")
+
+
+@site_app.command("show")
+def site_show(name: Annotated[str, typer.Argument(help="A site, or a path to a site file.")]) -> None:
+    """Show a site: counts, units, and every number with its source and how sure it is."""
+    from twin.site import load_site
+    from twin.site.describe import describe
+
+    typer.echo(describe(load_site(name)))
+
+
+@topics_app.command("list")
+def topics_list() -> None:
+    """List all topics: partitions, key, rate, retention, schema."""
+    from twin.events.topics import TOPICS
+
+    typer.echo(f"{'topic':<22}{'partitions':>10}  {'key':<18}{'rate':<12}{'keeps':<16}{'schema':<24}")
+    for topic in TOPICS:
+        keeps = "latest per key" if topic.compacted else f"{topic.retention_bytes >> 20} MiB, {topic.retention_s} s"
+        line = f"{topic.name:<22}{topic.partitions:>10}  {topic.key:<18}{topic.rate:<12}{keeps:<16}"
+        line += f"{topic.schema_id:<24}"
+        typer.echo((line + ("instructor" if topic.instructor else "")).rstrip())
+
+
+@app.command()
+def schemas(
+    folder: Annotated[Path, typer.Option(help="Where to write.")] = Path("twin/events/schemas"),
+) -> None:
+    """Write the JSON Schema of every topic."""
+    from twin.events.schemas import write_schemas
+
+    for path in write_schemas(folder):
+        typer.echo(path)
+
+
+@bench_app.command("plant")
+def bench_plant(
+    site: SiteOption = "colossus1",
+    hours: Annotated[float, typer.Option(min=0.001, help="Simulated hours.")] = 1.0,
+    seed: SeedOption = 7,
+    restore: Annotated[bool, typer.Option(help="Snapshot and restore in the middle.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the plant alone: speed, memory, and the hash of its state at the end."""
+    from benchmarks.plant import run_plant
+    from benchmarks.printing import show
+
+    show(run_plant(site, hours=hours, seed=seed, restore_midway=restore), as_json=as_json)
+
+
+@bench_app.command("stream")
+def bench_stream(
+    site: SiteOption = "colossus1",
+    seconds: Annotated[int, typer.Option(min=5, help="How long.")] = 60,
+    embedded: Annotated[bool, typer.Option("--embedded", help="All in one process, over the memory bus.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run plant, bus, apps and history: what is sent and stored, how late, CPU and memory."""
+    from benchmarks.printing import show
+    from benchmarks.stream import run_embedded
+
+    if not embedded:
+        raise SettingInvalid("bench stream needs --embedded: it runs all in one process, over the memory bus")
+    show(run_embedded(site, seconds=seconds), as_json=as_json)
+
+
+def _client() -> ConsoleClient:
+    return ConsoleClient(load_settings())
+
+
+@app.command()
+def command(
+    verb: Annotated[str, typer.Argument(help="Such as turbine.start.")],
+    unit: Annotated[str, typer.Argument(help="Such as turbine-9.")],
+    params: Annotated[list[str] | None, typer.Argument(help="name=value …")] = None,
+) -> None:
+    """Give the plant a command, and wait for its answer."""
+    result = _client().command(verb, unit, params or [])
+    typer.echo(f"{verb} {unit}: {'accepted' if result['accepted'] else 'rejected: ' + result['reason']}")
+    if not result["accepted"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def inject(
+    kind: Annotated[str, typer.Argument(help="Such as chiller_trip.")],
+    target: Annotated[str, typer.Argument(help="Such as cooling-2.")],
+    severity: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    ramp_s: Annotated[float, typer.Option(min=0.0)] = 0.0,
+    delay_s: Annotated[float, typer.Option(min=0.0)] = 0.0,
+    hold_s: Annotated[float | None, typer.Option(min=0.0)] = None,
+) -> None:
+    """Break something (instructor)."""
+    answer = _client().inject(kind, target, severity=severity, ramp_s=ramp_s, delay_s=delay_s, hold_s=hold_s)
+    typer.echo(f"{kind} {target}: sent as {answer['id']}")
+
+
+@run_app.command("show")
+def run_show() -> None:
+    """Show the run: state, speed, site time."""
+    for name, value in _client().run().items():
+        typer.echo(f"{name:<12} {value}")
+
+
+@run_app.command("pause")
+def run_pause() -> None:
+    """Let the run stand still."""
+    _client().request("pause")
+
+
+@run_app.command("resume")
+def run_resume() -> None:
+    """Let the run go on."""
+    _client().request("resume")
+
+
+@run_app.command("speed")
+def run_speed(speed: Annotated[float, typer.Argument(min=0.0)]) -> None:
+    """Change the speed of the run."""
+    _client().set_speed(speed)
+
+
+@run_app.command("seek")
+def run_seek(tick: Annotated[int, typer.Argument(min=0)]) -> None:
+    """Go back to a tick."""
+    _client().request("seek", tick=tick)
+
+
+@run_app.command("end")
+def run_end() -> None:
+    """End the run."""
+    _client().request("end")

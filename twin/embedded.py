@@ -1,0 +1,355 @@
+"""The one-process mode: plant, bus, apps, history and console put together. The one module that imports producers.
+
+It owns the signals. A part that fails ends the whole, with its error.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import faust
+from pydantic import SecretStr
+
+import twin.bus.faust_memory  # noqa: F401  (makes memory:// known to Faust)
+from producers.families import PRODUCERS
+from producers.loop import Loop, run_until_stopped
+from twin.agents.apps import APPS, make_app
+from twin.agents.context import Context
+from twin.agents.follower import Follower
+from twin.bus.memory import MemoryBus
+from twin.console.app import make_console
+from twin.console.context import ConsoleContext, Param, Verb
+from twin.console.seats import Role, Seats, tokens_from
+from twin.console.server import serve
+from twin.errors import StartError, TwinError
+from twin.events.layout import FrameLayout
+from twin.events.topics import TOPICS
+from twin.plant import COMMANDS
+from twin.run import Clock, RunOwner, RunPlan, SystemClock, new_run_id, utc_text
+from twin.settings import Settings
+from twin.site import Site
+from twin.store import Store
+from twin.store.duck import open_store
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 30.0
+SETTLE_TIMEOUT_S = 20.0
+AHEAD_TICKS = 8  # of 200,000 GPUs: what the memory bus holds twice over
+AHEAD_TICKS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How to get into the console of this process.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    tokens
+        One per role.
+    one_time_token
+        Lets one browser in as instructor, once.
+    """
+
+    url: str
+    tokens: dict[Role, str]
+    one_time_token: str
+
+
+@dataclass(slots=True)
+class Worker:
+    """One running app of the observer."""
+
+    app: faust.App
+    follower: Follower
+    context: Context
+
+    async def start(self) -> None:
+        """Start the follower, then the app."""
+        await self.follower.start()
+        self.app.loop = asyncio.get_running_loop()
+        self.app.finalize()
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await self.app.start()
+        self.check()
+
+    async def stop(self) -> None:
+        """Stop the app with a goodbye to its group, then the follower."""
+        await self.app.stop()
+        await self.follower.stop()
+
+    def check(self) -> None:
+        """Raise what ended the app, if something did.
+
+        Raises
+        ------
+        StartError
+            The app has crashed.
+        """
+        if self.app.crashed:
+            raise StartError(f"the app {self.context.worker} has failed") from self.app.crash_reason
+
+
+def make_worker(kind: str, number: int, bus: MemoryBus, layout: FrameLayout, clock: Clock, **more: Any) -> Worker:
+    """Build one worker of an app over a memory bus.
+
+    Parameters
+    ----------
+    kind
+        One of ``APPS``.
+    number
+        Tells two workers of one app apart.
+    more
+        Further fields of its :class:`Context` (``store``, ``namespace``, …).
+    """
+    context = Context(
+        worker=f"{kind}-{number}",
+        namespace=more.pop("namespace", ""),
+        broker=f"memory://{bus.name}",
+        bus=bus,
+        layout=layout,
+        clock=clock,
+        **more,
+    )
+    return Worker(*make_app(kind, context), context)
+
+
+@dataclass(slots=True)
+class Embedded:
+    """The twin in one process.
+
+    Parameters
+    ----------
+    settings
+        Where things are.
+    site, plan
+        What runs.
+    families
+        Which telemetry the plant side publishes.
+    """
+
+    settings: Settings
+    site: Site
+    plan: RunPlan
+    families: tuple[str, ...] = tuple(PRODUCERS)
+    clock: Clock = field(default_factory=SystemClock)
+    loop: Loop | None = None
+    bus: MemoryBus | None = None
+    store: Store | None = None
+    run_id: str = ""
+
+    @contextlib.asynccontextmanager
+    async def observer(self) -> AsyncIterator[list[Worker]]:
+        """Run bus, history and the three apps; on the way out all that was published is stored."""
+        bus = self.bus = MemoryBus("embedded")
+        bus.create_topics(TOPICS, self.settings.namespace)
+        store = self.store = open_store(self.settings.data_dir / "history")
+        layout = FrameLayout(self.site)
+        workers = [
+            make_worker(
+                kind,
+                1,
+                bus,
+                layout,
+                self.clock,
+                namespace=self.settings.namespace,
+                store=store if kind == "history" else None,
+            )
+            for kind in APPS
+        ]
+        started: list[Worker] = []
+        try:
+            for worker in workers:
+                started.append(worker)
+                await worker.start()
+            yield workers
+            await self._settle(bus)
+        finally:
+            for worker in reversed(started):
+                await worker.stop()
+            store.close()
+            bus.close()
+
+    async def _settle(self, bus: MemoryBus) -> None:
+        """Wait until everything that was published has been dealt with."""
+        for _ in range(int(SETTLE_TIMEOUT_S / 0.05)):
+            if bus.settled():
+                return
+            await asyncio.sleep(0.05)
+        logger.warning("stop=unsettled reason=something is still on its way after %s s", SETTLE_TIMEOUT_S)
+
+    async def plant_side(self, stop: threading.Event, on_running: Callable[[], None]) -> None:
+        """Build the plant and run it in a thread of its own until it ends or ``stop`` is set.
+
+        Raises
+        ------
+        TwinError
+            What ended it, if it did not end well.
+        """
+        assert self.bus is not None  # noqa: S101  (observer() has made it)
+        bus, layout = self.bus, FrameLayout(self.site)
+        namespace = self.settings.namespace
+        running = asyncio.get_running_loop()
+
+        def run() -> None:
+            loop = self.loop = Loop(
+                bus,
+                namespace,
+                self.site,
+                self.plan,
+                owner=f"producers-{secrets.token_hex(4)}",
+                producers=[PRODUCERS[family](layout) for family in self.families],
+                clock=self.clock,
+                snapshot_dir=self.settings.data_dir / "snapshots",
+                may_go_on=_Gate(bus, self.site).open_for,
+            )
+            self.run_id = new_run_id(utc_text(self.clock.now_ms()), secrets.randbits(16))
+            loop.start(self.run_id)
+            running.call_soon_threadsafe(on_running)
+            run_until_stopped(loop, stop)
+
+        with ThreadPoolExecutor(1, "producers") as thread:
+            await running.run_in_executor(thread, run)
+
+    async def serve_console(self, stop: asyncio.Event, on_started: Callable[[Entrance], None]) -> None:
+        """Serve the console until ``stop`` is set.
+
+        Raises
+        ------
+        StartError
+            The port is in use.
+        """
+        assert self.bus is not None  # noqa: S101
+        assert self.store is not None  # noqa: S101
+        settings = self.settings
+        given: dict[Role, SecretStr | None] = {
+            "instructor": settings.console_token_instructor,
+            "trainee": settings.console_token_trainee,
+            "observer": settings.console_token_observer,
+        }
+        tokens = tokens_from({role: token.get_secret_value() if token else None for role, token in given.items()})
+        seats = Seats(tokens, now_ms=self.clock.now_ms)
+        app = make_console(
+            ConsoleContext(
+                site=self.site,
+                bus=self.bus,
+                store=self.store,
+                seats=seats,
+                now_ms=self.clock.now_ms,
+                version=version("colossus-twin"),
+                port=settings.console_port,
+                hosts=settings.console_hosts,
+                namespace=settings.namespace,
+                catalogue=tuple(catalogue()),
+            )
+        )
+        await serve(
+            app,
+            host=settings.console_host,
+            port=settings.console_port,
+            stop=stop,
+            on_started=lambda: on_started(Entrance(_url(settings), tokens, seats.one_time_token("instructor"))),
+        )
+
+    async def run(self, on_started: Callable[[Entrance], None]) -> None:
+        """Run everything until a signal, the end of the run, or the failure of a part.
+
+        Parameters
+        ----------
+        on_started
+            Called once the console answers.
+
+        Raises
+        ------
+        TwinError
+            What ended it, if it did not end well.
+        """
+        ends = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, ends.set)
+        stop_plant = threading.Event()
+        stop_console = asyncio.Event()
+        async with self.observer() as workers:
+            parts = [
+                asyncio.ensure_future(self.serve_console(stop_console, on_started)),
+                asyncio.ensure_future(self.plant_side(stop_plant, lambda: None)),
+                asyncio.ensure_future(_watch(workers)),
+                asyncio.ensure_future(ends.wait()),
+            ]
+            console, plant, watch, waiting = parts
+            try:
+                await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stop_plant.set()
+                watch.cancel()
+                waiting.cancel()
+                await asyncio.wait({plant})
+                stop_console.set()
+                await asyncio.wait({console})
+            for part in (console, plant, watch):
+                if part.done() and not part.cancelled() and (error := part.exception()) is not None:
+                    raise error
+
+
+def _url(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.console_host in ("0.0.0.0", "::") else settings.console_host  # noqa: S104
+    return f"http://{host}:{settings.console_port}"
+
+
+async def _watch(workers: Iterable[Worker]) -> None:
+    while True:
+        for worker in workers:
+            worker.check()
+        await asyncio.sleep(0.5)
+
+
+class _Gate:
+    """Lets the plant wait for the observer: always in lock step, and when it hurries, so that nothing is lost.
+
+    At the pace of the wall clock it never waits: there, being late is what the twin's health must show.
+    """
+
+    def __init__(self, bus: MemoryBus, site: Site) -> None:
+        self._bus = bus
+        self._settled_tick = 0
+        self._ahead_ticks = int(min(AHEAD_TICKS_MAX, AHEAD_TICKS / site.scale))
+
+    def open_for(self, owner: RunOwner) -> bool:
+        """Tell whether the run may do its next tick."""
+        plan = owner.plan
+        if plan.lock_step:
+            return self._bus.settled()
+        if plan.speed == 1.0 and not owner.filling:
+            return True
+        if self._bus.settled():
+            self._settled_tick = owner.tick
+            return True
+        return owner.tick - self._settled_tick < self._ahead_ticks
+
+
+def catalogue() -> Iterable[Verb]:
+    """List the plant's commands as the console shows them."""
+    for command in COMMANDS.values():
+        params = tuple(
+            Param(param.name, param.name.rpartition("_")[2] if "_" in param.name else "", param.low, param.high)
+            for param in command.params
+        )
+        for kind in command.kinds:
+            yield Verb(command.verb, kind, params)
+
+
+def explain(error: BaseException) -> str:
+    """Say in one line why a process ends."""
+    text = str(error) if isinstance(error, TwinError) else f"{type(error).__name__}: {error}"
+    cause = error.__cause__
+    return f"{text} ({type(cause).__name__}: {cause})" if cause is not None and str(cause) not in text else text
