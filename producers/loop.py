@@ -94,14 +94,10 @@ class Loop:
         self._snapshots = Snapshots(self._snapshot_dir / run, self._site)
         self._reached_from = (now_ms, -1)
         self._filled_from = (now_ms, -1) if self.owner.filling else None
-        self._say(now_ms)
-        # Whoever began at the same moment has written too: the order on the topic decides for all.
-        latest = self._seen()
-        if latest is not None:
-            try:
-                self.owner.check(latest, now_ms=now_ms)
-            except LeaseLost as exc:
-                raise RunActive(str(exc)) from exc
+        try:
+            self._say(now_ms)  # whoever began at the same moment has written too
+        except LeaseLost as exc:
+            raise RunActive(str(exc)) from exc
         self.save_snapshot()
 
     def turn(self) -> float:
@@ -113,9 +109,7 @@ class Loop:
             Another owner has the run: stop at once.
         """
         now_ms = self._clock.now_ms()
-        latest = self._seen()
-        if latest is not None:
-            self.owner.check(latest, now_ms=now_ms)
+        self._check_lease(now_ms)
         self._answers += self._requests.carry_out(now_ms)
         ticked = self.owner.state == "running" and self._turn_tick(now_ms)
         if self.owner.catch_up(now_ms):
@@ -214,15 +208,23 @@ class Loop:
             self._publisher.message("run.control", "run.control", control, tick=self.owner.tick, ts=ts)
         self._answers.clear()
         self._next_control_ms = now_ms + CONTROL_EVERY_MS
+        self._check_lease(now_ms)
+
+    def _check_lease(self, now_ms: int) -> None:
+        latest = self._seen()
+        if latest is not None:
+            self.owner.check(latest, now_ms=now_ms)
 
     def _seen(self) -> RunControl | None:
         """Return the newest word on ``run.control`` that has come since the last call."""
         newest: RunControl | None = None
-        for record in self._control.poll(0.0):
-            try:
-                newest = RunControl.model_validate_json(split(record.value)[1])
-            except (MessageInvalid, ValueError) as exc:
-                logger.warning("control=invalid offset=%d reason=%s", record.offset, " ".join(str(exc).split())[:200])
+        while records := self._control.poll(0.0):
+            for record in records:
+                try:
+                    newest = RunControl.model_validate_json(split(record.value)[1])
+                except (MessageInvalid, ValueError) as exc:
+                    reason = " ".join(str(exc).split())[:200]
+                    logger.warning("control=invalid offset=%d reason=%s", record.offset, reason)
         return newest
 
 

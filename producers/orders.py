@@ -65,11 +65,12 @@ class Orders:
         ts
             Display time of the answers [ms].
         """
-        for record in self._reader.poll(0.0):
-            if record.topic == self._commands:
-                self._command(record, plant, now_ms, ts)
-            else:
-                self._inject(record, plant, ts)
+        while records := self._reader.poll(0.0):
+            for record in records:
+                if record.topic == self._commands:
+                    self._command(record, plant, now_ms, ts)
+                else:
+                    self._inject(record, plant, ts)
 
     def forget_after(self, plant_tick: int) -> None:
         """Forget what was applied from a tick on: a jump back begins another branch."""

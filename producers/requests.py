@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twin.bus.base import Bus
+from twin.bus.base import Bus, Record
 from twin.errors import MessageInvalid, RunError
 from twin.events.control import RequestVerb, RunRequest
 from twin.events.head import split
@@ -60,19 +60,21 @@ class Requests:
     def carry_out(self, now_ms: int) -> list[tuple[str, str | None]]:
         """Do what was asked; return (id, error or None) of each request."""
         answers: list[tuple[str, str | None]] = []
-        for record in self._reader.poll(0.0):
-            try:
-                request = RunRequest.model_validate_json(split(record.value)[1])
-            except (MessageInvalid, ValueError) as exc:
-                logger.warning("request=invalid offset=%d reason=%s", record.offset, " ".join(str(exc).split())[:200])
-                continue
-            try:
-                _VERBS[request.verb](self, request.params, now_ms)
-            except RunError as exc:
-                answers.append((request.id, str(exc)))
-            else:
-                answers.append((request.id, None))
+        while records := self._reader.poll(0.0):
+            answers += [answer for record in records if (answer := self._one(record, now_ms)) is not None]
         return answers
+
+    def _one(self, record: Record, now_ms: int) -> tuple[str, str | None] | None:
+        try:
+            request = RunRequest.model_validate_json(split(record.value)[1])
+        except (MessageInvalid, ValueError) as exc:
+            logger.warning("request=invalid offset=%d reason=%s", record.offset, " ".join(str(exc).split())[:200])
+            return None
+        try:
+            _VERBS[request.verb](self, request.params, now_ms)
+        except RunError as exc:
+            return request.id, str(exc)
+        return request.id, None
 
     def turn_back(self, now_ms: int) -> bool:
         """Jump to the start of the loop when its end is reached; return whether it did."""

@@ -203,8 +203,9 @@ def command(
 ) -> None:
     """Give the plant a command, and wait for its answer."""
     result = _client().command(verb, unit, params or [])
-    typer.echo(f"{verb} {unit}: {'accepted' if result['accepted'] else 'rejected: ' + result['reason']}")
-    if not result["accepted"]:
+    rejected = result["state"] == "rejected"
+    typer.echo(f"{verb} {unit}: {'rejected: ' + result['reason'] if rejected else 'accepted'}")
+    if rejected:
         raise typer.Exit(1)
 
 

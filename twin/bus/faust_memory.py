@@ -136,8 +136,6 @@ class Consumer(base.Consumer):
 
     async def _take_up(self, line: Line) -> None:
         self._owned = {TP(place.topic, place.partition) for place in line.take_up()}
-        for acknowledged in (self._acked, self._acked_index, self._gap, self._committed_offset, self._read_offset):
-            acknowledged.clear()
         self.app.consumer_generation_id = line.generation
         self._may_commit = True
         await self.on_partitions_assigned(set(self._owned), line.generation)
@@ -179,7 +177,7 @@ class Consumer(base.Consumer):
 
     def _fetch(self, active_partitions: set[TP] | None) -> dict[TP, list[ConsumerMessage]]:
         fetched: dict[TP, list[ConsumerMessage]] = {}
-        if self._line is None or not self.flow_active or self.should_stop:
+        if self._line is None:
             return fetched
         generation = self.app.consumer_generation_id
         with self._bus.lock:
@@ -196,10 +194,6 @@ class Consumer(base.Consumer):
     def _to_message(self, tp: TP, record: ConsumerMessage) -> ConsumerMessage:
         return record
 
-    def resume_flow(self) -> None:
-        super().resume_flow()
-        self._records_came.set()
-
     def on_buffer_drop(self, tp: TP) -> None:
         super().on_buffer_drop(tp)
         self._records_came.set()
@@ -207,9 +201,10 @@ class Consumer(base.Consumer):
     # -- what is in work ----------------------------------------------------------------------------------------------
 
     def ack(self, message: Message) -> bool:
-        # Faust's streams in pure Python acknowledge what they skip because a rebalance came between; the next owner
-        # must get it
-        if not message.tracked and message.generation_id != self.app.consumer_generation_id:
+        # Faust's streams in pure Python acknowledge what they skip because a rebalance came between, though nobody has
+        # dealt with it: the next owner must get it
+        current = self.flow_active and message.generation_id == self.app.consumer_generation_id
+        if not (message.tracked or current):
             return False
         return bool(super().ack(message))
 
@@ -247,7 +242,6 @@ class Consumer(base.Consumer):
         if self._line is None:
             return {}
         committed = {tp: self._line.committed(Place(*tp)) for tp in self._owned}
-        self._drop_unfinished()
         for tp, offset in committed.items():
             self._line.seek(Place(*tp), offset or 0)
         return committed

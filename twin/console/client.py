@@ -87,7 +87,7 @@ class ConsoleClient:
         for _ in range(int(ANSWER_S / POLL_S)):
             self._sleep(POLL_S)
             answer = self._ask("GET", f"/api/commands/{body['id']}")
-            if "accepted" in answer:
+            if answer["state"] != "pending":
                 return answer
         raise SettingInvalid(f"{verb} {unit}: no answer within {ANSWER_S:g} s; is the run paused? (colossus run show)")
 

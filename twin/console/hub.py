@@ -19,6 +19,7 @@ from twin.console.seats import Seat, Seats
 from twin.site import Site
 
 BEAT_S = 1.0
+IDLE_BEATS_N = 10
 EVENTS_N = 1000
 MESSAGE_MAX_BYTES = 4096
 SOCKETS_PER_SEAT_N = 4
@@ -122,6 +123,7 @@ class Hub:
         self._now_ms = now_ms
         self._clients: set[Client] = set()
         self._pictures: dict[str, Picture | None] = {}
+        self._beats_n = 0
         self._served_n = 0
         self._stopped = False
 
@@ -133,6 +135,9 @@ class Hub:
     def beat(self) -> None:
         """Make each picture that somebody wants, once, and hand it to all who want it."""
         self._pictures.clear()
+        self._beats_n += 1
+        if self._beats_n % IDLE_BEATS_N == 0:
+            self._floor.update()  # now and then, even if nobody looks, to know later what has fallen silent
         for client in self._clients:
             if not self._seats.holds(client.seat):
                 client.close(NO_SEAT)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from twin.physics.lag import mean_of_lag_ratio
 from twin.physics.quantity import Quantity
 
 # Without flow on one side a little heat still creeps through; it keeps the time constant finite.
@@ -117,51 +116,6 @@ def conductance_w_per_k(ua_w_per_k: Quantity, coolant_w_per_k: Quantity, facilit
     safe = np.maximum(low, 1e-3)
     eps = effectiveness(np.minimum(ua_w_per_k / safe, 1e3), safe / np.maximum(high, 1e-3))
     return np.asarray(np.maximum(eps * low, CREEP_W_PER_K))[()]
-
-
-def return_c(
-    return_c: Quantity,
-    heat_w: Quantity,
-    facility_supply_c: Quantity,
-    conductance_w_per_k: Quantity,
-    coolant_j_per_k: Quantity,
-    dt_s: float,
-) -> Quantity:
-    """Advance the temperature of the rack's coolant on its way back to the exchanger.
-
-    Parameters
-    ----------
-    return_c
-        Before the step. [C]
-    heat_w
-        Heat into the coolant, mean over the step. [W]
-    facility_supply_c
-        Facility water at the inlet of the exchanger. [C]
-    conductance_w_per_k
-        See :func:`conductance_w_per_k`. [W/K]
-    coolant_j_per_k
-        Heat capacity of the coolant in the rack. [J/K]
-    dt_s
-        Length of the step. [s]
-
-    Returns
-    -------
-    float or ndarray
-        After the step. [C]
-
-    Notes
-    -----
-    One mixed volume, ``C dT/dt = Q - G (T - T_facility)``, by its exact solution; with no facility flow the
-    coolant simply heats up, 0.29 K/s for 46.5 kW in 40 L.
-
-    Examples
-    --------
-    >>> round(float(return_c(36.3, 46_500.0, 27.0, 5004.0, 160_400.0, 1e5)), 2)
-    36.29
-    """
-    tau_s = np.divide(coolant_j_per_k, conductance_w_per_k)
-    slope = (heat_w - conductance_w_per_k * np.subtract(return_c, facility_supply_c)) / coolant_j_per_k
-    return return_c + slope * dt_s * mean_of_lag_ratio(dt_s, tau_s)
 
 
 def pump_power_w(

@@ -73,9 +73,12 @@ def _turbines(plant: Plant) -> Iterator[OperatorCommand]:
     starting_n = int((turbines.state_code == STARTING).sum())
     most_w = float(turbines.available_w[running].min(initial=np.inf))
     each_w = min(max(beyond_feed_w / max(len(running), 1), usual_w), most_w)
+    eased = float(plant.power.battery.setpoint_w[0]) == 0.0
     for turbine in running:
-        if abs(turbines.set_w[turbine] - each_w) > STEP_RATIO * site.turbine.rated_power_w:
-            yield OperatorCommand("turbine.load", ids[turbine], {"power_w": float(each_w)})
+        change_w = each_w - float(turbines.set_w[turbine])
+        # Less is ordered only when the new machines have taken their load.
+        if abs(change_w) > STEP_RATIO * site.turbine.rated_power_w and (change_w > 0.0 or eased):
+            yield OperatorCommand("turbine.load", ids[turbine], {"power_w": each_w})
     missing_n = math.ceil((beyond_feed_w - len(running) * each_w) / usual_w - 1e-6) if len(running) else 1
     for turbine in np.flatnonzero(turbines.state_code == STANDBY)[: max(missing_n - starting_n, 0)]:
         yield OperatorCommand("turbine.start", ids[turbine], {})
@@ -85,7 +88,8 @@ def _turbines(plant: Plant) -> Iterator[OperatorCommand]:
 def _battery(plant: Plant, missing_w: float) -> Iterator[OperatorCommand]:
     """Let the battery give what turbines and feed cannot, until turbines have started."""
     units, step_w = plant.power.battery, STEP_RATIO * plant.site.battery.power_w
-    target_w = min(max(missing_w, 0.0), float(units.available_w[0]))
-    target_w = math.ceil(target_w / step_w) * step_w if target_w > 0.1 * step_w else 0.0
-    if target_w != float(units.setpoint_w[0]):
+    now_w = float(units.setpoint_w[0])
+    target_w = math.ceil(max(missing_w, 0.0) / step_w) * step_w
+    if target_w > now_w or target_w < now_w - 1.5 * step_w:
+        target_w = min(target_w, float(units.available_w[0]))
         yield OperatorCommand("battery.setpoint", plant.site.unit_ids("battery")[0], {"power_w": target_w})

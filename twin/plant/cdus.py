@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.physics import cdu, gpu, lag
+from twin.physics import cdu, gpu, lag, loop
 from twin.plant.asbuilt import AsBuilt
 from twin.site import Site
 
@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 
 VALVE_PER_K_S = 0.002  # integral action of the valve (assumption)
 VALVE_DEAD_K = 0.5  # colder than the set-point by less leaves the valve alone (assumption)
+CREEP_W_PER_K = 80.0  # about 1 % of the flow
 PUMP_NAMES = ("A", "B")
 
 
@@ -147,15 +148,15 @@ def step(
     cdus.rise_w[:] = lag.lagged(cdus.rise_w, resistance * captured_w, dt_s, model.tau_s * resistance)
     into_coolant_w = cdus.rise_w / resistance
 
-    volume_j_per_k = plate.coolant_volume_l / 1000.0 * plate.coolant_density_kg_m3 * plate.coolant_cp_j_per_kg_k
-    cdus.return_c[:] = cdu.return_c(
-        cdus.return_c, into_coolant_w, cdus.facility_supply_c, work.conductance_w_per_k, volume_j_per_k, dt_s
-    )
+    # The coolant is two mixed halves, before and behind the cold plates. Standing coolant creeps, for the sums' sake.
+    half_j_per_k = plate.coolant_volume_l / 2000.0 * plate.coolant_density_kg_m3 * plate.coolant_cp_j_per_kg_k
+    moved_w_per_k = np.maximum(coolant_w_per_k, CREEP_W_PER_K)
+    leaving_c = cdus.supply_c + into_coolant_w / moved_w_per_k
+    cdus.return_c[:] = loop.mixed_c(cdus.return_c, leaving_c, moved_w_per_k, half_j_per_k, dt_s)
     np.multiply(work.conductance_w_per_k, cdus.return_c - cdus.facility_supply_c, out=cdus.heat_w)
-    # Standing water has no outlet temperature of its own: a floor of 1 % of the flow stands for the sensor.
-    coolant_floor, facility_floor = (np.maximum(rate, 80.0) for rate in (coolant_w_per_k, facility_w_per_k))
-    cdus.supply_c[:] = cdus.return_c - cdus.heat_w / coolant_floor
-    cdus.facility_return_c[:] = cdus.facility_supply_c + cdus.heat_w / facility_floor
+    cooled_c = cdus.return_c - cdus.heat_w / moved_w_per_k
+    cdus.supply_c[:] = loop.mixed_c(cdus.supply_c, cooled_c, moved_w_per_k, half_j_per_k, dt_s)
+    cdus.facility_return_c[:] = cdus.facility_supply_c + cdus.heat_w / np.maximum(facility_w_per_k, CREEP_W_PER_K)
     _move_valves(cdus, site, dew_point_c, dt_s)
 
 

@@ -4,6 +4,7 @@ The next event of each cause is drawn ahead for the whole fleet; the victim is p
 an event costs one comparison.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ from twin.plant.asbuilt import AsBuilt
 from twin.plant.jobs import Jobs
 from twin.site import Site
 
-EVENTS_MAX = 64
+EVENTS_MAX = 4096  # a hall that shuts down reports no more than this in one tick
+THERMAL_XID = 79  # a GPU that has shut itself down has fallen off the bus
 
 
 class Cause(NamedTuple):
@@ -94,6 +96,7 @@ def step(
     asbuilt: AsBuilt,
     jobs: Jobs,
     streams: dict[str, np.random.Generator],
+    newly_off: Sequence[int],
     until_s: float,
 ) -> None:
     """Let GPUs fail up to an instant.
@@ -106,10 +109,14 @@ def step(
         Nameplate and as-built frailty.
     streams
         One stream of random numbers per cause.
+    newly_off
+        GPUs that have shut themselves down in this tick.
     until_s
         Time of the plant at the end of the tick. [s]
     """
     failures.n[...] = 0
+    for gpu in newly_off:
+        _note(failures, gpu, THERMAL_XID)
     if float(failures.next_at_s.min()) > until_s:
         return
     for number, cause in enumerate(CAUSES):
@@ -120,15 +127,17 @@ def step(
             gpu = server * site.layout.gpus_per_server + int(stream.integers(site.layout.gpus_per_server))
             failures.next_at_s[number] += stream.exponential(_mean_s(site, cause))
             failures.total_n[number] += 1
-            _note(failures, gpu, cause)
+            _note(failures, gpu, cause.xid, cause)
             if cause.stops_job:
                 job_table.fail(jobs, int(jobs.server_job[server]))
 
 
-def _note(failures: Failures, gpu: int, cause: Cause) -> None:
+def _note(failures: Failures, gpu: int, xid: int, cause: Cause | None = None) -> None:
     place = int(failures.n)
-    if place < EVENTS_MAX:
-        failures.gpu[place], failures.xid[place] = gpu, cause.xid
-        failures.ecc_dbe[place], failures.row_remap_failed[place] = cause.ecc_dbe, cause.row_remap_failed
-        failures.nvlink_errors[place] = cause.nvlink_errors
-        failures.n[...] += 1
+    if place == EVENTS_MAX:
+        return
+    failures.gpu[place], failures.xid[place] = gpu, xid
+    failures.ecc_dbe[place] = cause.ecc_dbe if cause else 0
+    failures.row_remap_failed[place] = cause.row_remap_failed if cause else 0
+    failures.nvlink_errors[place] = cause.nvlink_errors if cause else 0
+    failures.n[...] += 1

@@ -63,6 +63,8 @@ class GpuWork:
 
     chunks: tuple[Chunk, ...]
     parts: tuple[tuple[int, int, int], ...]
+    spares: tuple[tuple[int, int, int], ...]
+    newly_off: list[int]
     resistance_k_per_w: Singles
     settled_ratio: Singles
     scratch: Singles
@@ -131,7 +133,9 @@ def new_work(site: Site, jobs: Jobs) -> GpuWork:
     longest = max(chunk.gpus.stop - chunk.gpus.start for chunk in cut)
     return GpuWork(
         chunks=cut,
-        parts=job_table.segments(jobs),
+        parts=job_table.segments(jobs.server_job),
+        spares=job_table.segments(jobs.server_spare_of),
+        newly_off=[],
         resistance_k_per_w=np.zeros(n, dtype=np.float32),
         settled_ratio=np.zeros(n, dtype=np.float32),
         scratch=np.zeros(longest, dtype=np.float32),
@@ -206,6 +210,7 @@ def step(
             built = asbuilt.gpu_activity_ratio[here]
             np.multiply(built, np.float32(jobs.activity[row]), out=gpus.tensor_active[here])
             np.multiply(built, np.float32(min(jobs.sm_active[row], 0.97)), out=gpus.sm_active[here])
+    work.newly_off.clear()
     _refresh(work, site, asbuilt, flow_ratio, dt_s)
     coolant = coolant_c.astype(np.float32)
     for number, chunk in enumerate(work.chunks):
@@ -213,7 +218,7 @@ def step(
         temp, power = gpus.temp_c[here], gpus.power_w[here]
         scratch = work.scratch[: len(temp)]
         if gpus.chunk_hot[number]:
-            _guard(gpus, chunk, dt_s)
+            _guard(gpus, work, chunk, dt_s)
         gpu.power_w(
             gpus.tensor_active[here],
             gpus.thermal_power_ratio[here],
@@ -297,7 +302,7 @@ def _refresh(work: GpuWork, site: Site, asbuilt: AsBuilt, flow_ratio: Floats, dt
     work.dt_s = dt_s
 
 
-def _guard(gpus: Gpus, chunk: Chunk, dt_s: float) -> None:
+def _guard(gpus: Gpus, work: GpuWork, chunk: Chunk, dt_s: float) -> None:
     """Let the thermal guards of a hot chunk act, down to shutdown: off the usual path."""
     here, model = chunk.gpus, chunk.model
     temp, left = gpus.temp_c[here], gpus.off_left_s[here]
@@ -318,7 +323,9 @@ def _guard(gpus: Gpus, chunk: Chunk, dt_s: float) -> None:
     gpus.thermal_power_ratio[here] = gpu.clock_power_ratio(gpus.thermal_clock_ratio[here], model.clock_exponent)
     cool = temp < model.throttle_release_c
     left[cool] = np.maximum(left[cool] - np.float32(dt_s), 0.0)
-    left[temp >= model.shutdown_c] = REBOOT_S
+    melting = temp >= model.shutdown_c
+    work.newly_off.extend((np.flatnonzero(melting & (left <= 0.0)) + here.start).tolist())
+    left[melting] = REBOOT_S
     off = left > 0.0
     gpus.tensor_active[here][off] = 0.0
     gpus.sm_active[here][off] = 0.0
@@ -344,32 +351,43 @@ def _sum_up(gpus: Gpus, site: Site, jobs: Jobs) -> None:
         servers = slice(int(layout.rack_first_server[racks[0]]), int(layout.rack_first_server[racks[1]]))
         gpus.hall_gpu_power_w[hall] = gpus.server_power_w[servers].sum()
     base_w = job_table.server_base_w(site, np.append(jobs.activity, 0.0))
-    gpus.server_power_w[:] += base_w[jobs.server_job]
+    gpus.server_power_w[:] += base_w[jobs.server_job] * _servers_on(gpus, layout.gpus_per_server)
     gpus.server_power_w[:] /= site.server.psu_efficiency
     np.add.reduceat(gpus.server_power_w, layout.rack_first_server[:-1], out=gpus.rack_power_w)
     np.add.reduceat(gpus.rack_power_w, layout.hall_first_rack[:-1], out=gpus.hall_power_w)
 
 
+def _servers_on(gpus: Gpus, per_server: int) -> NDArray[np.bool_] | bool:
+    """Tell which servers are on: one that has lost all its GPUs to heat shuts itself down."""
+    if not gpus.chunk_hot.any():
+        return True
+    return np.asarray((gpus.off_left_s.reshape(-1, per_server) <= 0.0).any(axis=1), dtype=bool)
+
+
 def report(gpus: Gpus, work: GpuWork, jobs: Jobs, per_server: int) -> None:
-    """Tell each job its slowest clock and how many of its GPUs are off.
+    """Tell each job its slowest clock, and how many of its GPUs and of its spares are off.
 
     Parameters
     ----------
     gpus, work
         Read only.
     jobs
-        Changed in place: ``clock_ratio``, ``lost_n``.
+        Changed in place: ``clock_ratio``, ``lost_n``, ``spare_lost_n``.
     per_server
         GPUs of a server.
     """
     jobs.clock_ratio[:] = 1.0
     jobs.lost_n[:] = 0
+    jobs.spare_lost_n[:] = 0
     if not (gpus.chunk_hot.any() or gpus.chunk_capped.any()):
         return
+    off = gpus.off_left_s > 0.0
     for first, end, row in work.parts:
         if row != IDLE:
             here = slice(first * per_server, end * per_server)
-            on = gpus.off_left_s[here] <= 0.0
-            slowest = np.min(gpus.sm_clock_ratio[here], where=on, initial=1.0)
+            slowest = np.min(gpus.sm_clock_ratio[here], where=~off[here], initial=1.0)
             jobs.clock_ratio[row] = min(jobs.clock_ratio[row], float(slowest))
-            jobs.lost_n[row] += int(np.count_nonzero(~on))
+            jobs.lost_n[row] += int(np.count_nonzero(off[here]))
+    for first, end, row in work.spares:
+        if row != IDLE:
+            jobs.spare_lost_n[row] += int(np.count_nonzero(off[first * per_server : end * per_server]))

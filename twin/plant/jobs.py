@@ -33,8 +33,8 @@ FB_USED_RATIO = {"training": 0.92, "inference": 0.85, "small": 0.60, "fill": 0.6
 class Jobs:
     """The table of jobs (n,), where they run, and what happened to them in the last tick.
 
-    ``server_job`` has the row of the job on each server. ``events`` rows are (job, index in ``EVENT_KINDS``),
-    the first ``events_n`` of them valid.
+    ``server_job`` has the row of the job on each server, ``server_spare_of`` that of the job that may take it.
+    ``events`` rows are (job, index in ``EVENT_KINDS``), the first ``events_n`` of them valid.
     """
 
     id: NDArray[np.str_]
@@ -57,6 +57,7 @@ class Jobs:
     clock_ratio: Floats
     bw_factor: Floats
     lost_n: NDArray[np.int64]
+    spare_lost_n: NDArray[np.int64]
     step_s: Floats
     step_ratio: Floats
     activity: Floats
@@ -74,6 +75,7 @@ class Jobs:
     power_high_w: Floats
     slope_w: Floats
     server_job: NDArray[np.int16]
+    server_spare_of: NDArray[np.int16]
     events: NDArray[np.int16]
     events_n: NDArray[np.int64]
 
@@ -83,11 +85,12 @@ def new(site: Site) -> Jobs:
     plans = list(site.jobs.items())
     n = len(plans)
     server_job = np.full(site.layout.server_count, IDLE, dtype=np.int16)
-    per_server = site.layout.gpus_per_server
+    server_spare_of = server_job.copy()
     for row, (_, plan) in enumerate(plans):
-        for block in plan.blocks:
-            first = site.layout.server_index(block.start)
-            server_job[first : first + -(-block.gpus_n // per_server)] = row
+        for places, blocks in ((server_job, plan.blocks), (server_spare_of, plan.spares)):
+            for block in blocks:
+                first = site.layout.server_index(block.start)
+                places[first : first + -(-block.gpus_n // site.layout.gpus_per_server)] = row
 
     def each(name: str) -> Floats:
         return np.array([getattr(plan, name) for _, plan in plans], dtype=float)
@@ -116,6 +119,7 @@ def new(site: Site) -> Jobs:
         clock_ratio=np.ones(n),
         bw_factor=np.full(n, site.network.throughput_ratio),
         lost_n=np.zeros(n, dtype=np.int64),
+        spare_lost_n=np.zeros(n, dtype=np.int64),
         step_s=each("step_s"),
         step_ratio=np.ones(n),
         activity=zeros(),
@@ -133,16 +137,17 @@ def new(site: Site) -> Jobs:
         power_high_w=zeros(),
         slope_w=zeros(),
         server_job=server_job,
+        server_spare_of=server_spare_of,
         events=np.zeros((EVENTS_MAX, 2), dtype=np.int16),
         events_n=np.zeros((), dtype=np.int64),
     )
 
 
-def segments(jobs: Jobs) -> tuple[tuple[int, int, int], ...]:
+def segments(server_job: NDArray[np.int16]) -> tuple[tuple[int, int, int], ...]:
     """List who runs where: first server, end, row of the job (or ``IDLE``), in site order."""
-    changes = np.flatnonzero(np.diff(jobs.server_job)) + 1
-    bounds = [0, *changes.tolist(), len(jobs.server_job)]
-    return tuple((a, b, int(jobs.server_job[a])) for a, b in itertools.pairwise(bounds))
+    changes = np.flatnonzero(np.diff(server_job)) + 1
+    bounds = [0, *changes.tolist(), len(server_job)]
+    return tuple((a, b, int(server_job[a])) for a, b in itertools.pairwise(bounds))
 
 
 def mean_activity(jobs: Jobs, edges_s: Sequence[float] | Floats, elapsed_s: float) -> Floats:
@@ -260,11 +265,12 @@ def advance(jobs: Jobs, site: Site, dt_s: float) -> None:
 
 def _lose(jobs: Jobs) -> None:
     """Stop jobs that lost more GPUs than they have spares; bring them back when the GPUs are back."""
-    stop = (jobs.lost_n > jobs.spare_n) & (jobs.state_code != TRIPPED)
+    short = jobs.lost_n > jobs.spare_n - jobs.spare_lost_n
+    stop = short & (jobs.state_code != TRIPPED)
     jobs.state_code[stop] = TRIPPED
     jobs.restart_left_s[stop] = 0.0
     _note(jobs, stop, "failure")
-    again = (jobs.lost_n <= jobs.spare_n) & (jobs.state_code == TRIPPED)
+    again = ~short & (jobs.state_code == TRIPPED)
     _restart(jobs, again, jobs.full_restart_s)
 
 

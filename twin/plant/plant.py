@@ -117,7 +117,8 @@ def step(plant: Plant, dt_s: float) -> None:
     gpu_fleet.report(plant.gpus, plant.work.gpus, plant.jobs, site.layout.gpus_per_server)
     fabric.step(plant.network, plant.work.network, site, plant.jobs, plant.streams, end_s)
     job_table.advance(plant.jobs, site, dt_s)
-    gpu_failures.step(plant.failures, site, plant.asbuilt, plant.jobs, plant.streams, end_s)
+    newly_off = plant.work.gpus.newly_off
+    gpu_failures.step(plant.failures, site, plant.asbuilt, plant.jobs, plant.streams, newly_off, end_s)
     totals.step(plant.counters, site, plant.power, plant.cooling, plant.jobs, dt_s)
     plant.elapsed_s = end_s
     plant.tick += 1

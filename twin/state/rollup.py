@@ -31,7 +31,11 @@ class Roller:
 
     def __init__(self, site: Site) -> None:
         self._layout = site.layout
-        self._hot_c = np.array([site.gpu_model(hall).max_operating_c for hall in site.layout.hall_ids])
+        models = [site.gpu_model(hall) for hall in site.layout.hall_ids]
+        self._hot_c = np.array([model.max_operating_c for model in models])
+        self._resistance_k_per_w = np.array([model.resistance_k_per_w for model in models])
+        self._flow_exponent = np.array([model.flow_exponent for model in models])
+        self._coolant_flow_l_min = site.cdu.coolant_flow_l_min
 
     def racks_of(self, arrays: Sequence[int]) -> Ints:
         """Return the racks of some arrays, in the order given."""
@@ -87,6 +91,7 @@ class Roller:
             "measured_n": measured,
             "gpu_power_w": gpu_power,
         }
+        out.dense["rack"]["residual_k"] = self._residual_k(halls, out.dense["rack"])
         out.dense["hall"] = self._counts(halls, gpu_rack, values, sparse, cdu, out.dense["rack"], doubted)
         out.dense["temp_hist"] = _histogram(halls[gpu_rack], temp, TEMP_BIN_K, TEMP_BINS)
         out.dense["power_hist"] = _histogram(halls[gpu_rack], power, POWER_BIN_W, POWER_BINS)
@@ -127,6 +132,14 @@ class Roller:
                 spread[at] = values
                 rows[column.name] = spread[places]
         return rows
+
+    def _residual_k(self, halls: NDArray[Any], rack: dict[str, Any]) -> Floats:
+        """Return how much hotter the GPUs of each rack are than nameplate physics says of their power and coolant."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            flow_ratio = np.maximum(rack["coolant_flow_l_min"] / self._coolant_flow_l_min, 0.01)
+            resistance = self._resistance_k_per_w[halls] * flow_ratio ** self._flow_exponent[halls]
+            expected_c = rack["coolant_supply_c"] + resistance * rack["gpu_power_w"] / rack["measured_n"]
+            return np.asarray(np.round(rack["gpu_temp_mean_c"] - expected_c, 3))
 
     def _server_power(self, racks: Ints, frames: Sequence[Frame]) -> Floats:
         per_rack = np.diff(self._layout.rack_first_server)[racks]

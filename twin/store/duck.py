@@ -7,7 +7,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from twin.store.duck_file import (
     files_in,
     is_corrupt,
     move_aside,
+    one_line,
     take_folder,
     wal_of,
 )
@@ -122,45 +123,41 @@ class DuckStore(Store):
 
     @contextmanager
     def _session(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Hold the store for one call; DuckDB's errors become ours, a connection that is beyond use is made anew."""
+        """Hold the store for one call; DuckDB's errors become ours.
+
+        After any error all is closed, and opened again by the next call: DuckDB asks for that when a checkpoint has
+        failed, and what memory holds of a file may be ahead of it.
+        """
         with self._lock:
             connection = self._connected()
+            sound = False
             try:
                 yield connection
+                sound = True
             except duckdb.DataError as error:
-                raise StoreRejected(f"the history refuses a value: {error}") from error
+                raise StoreRejected(f"the history refuses a value: {one_line(error)}") from error
             except duckdb.ProgrammingError:
                 raise  # our own SQL is wrong: no retry mends that
             except duckdb.Error as error:
-                if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
-                    self._let_go()
-                raise StoreUnavailable(f"the history in {self._folder}: {error}") from error
+                raise StoreUnavailable(f"the history in {self._folder}: {one_line(error)}") from error
             except OSError as error:
                 raise StoreUnavailable(f"the history in {self._folder}: {error.strerror}") from error
+            finally:
+                if not sound:
+                    self._let_go()
 
     @contextmanager
     def _transaction(self, connection: duckdb.DuckDBPyConnection, file: DuckFile) -> Iterator[None]:
         """Change one file wholly or not at all; a damaged one is moved aside, so that a retry begins a new one."""
         connection.begin()
-        done = False
         try:
             yield
             connection.commit()
-            done = True
         except duckdb.Error as error:
             if is_corrupt(error):
-                with suppress(duckdb.Error):
-                    connection.rollback()
-                del self._files[file.bucket, file.start_ms]
-                file.detach()
+                self._let_go()
                 move_aside(file.path)
             raise
-        finally:
-            if not done and self._files.get((file.bucket, file.start_ms)) is file:
-                with suppress(duckdb.Error):  # the transaction may be gone already
-                    connection.rollback()
-                with suppress(duckdb.FatalException):  # then the connection is made anew, and the file read again
-                    file.reload()
 
     def _file(self, connection: duckdb.DuckDBPyConnection, bucket: Bucket, ts_ms: int) -> DuckFile:
         """Return the file that holds a time, made if need be."""
@@ -190,6 +187,8 @@ class DuckStore(Store):
     ) -> None:
         if not columns.keys:
             return
+        spec = measurement_of(measurement)
+        file.make_room(spec)
         rows = merged(file.ids(measurement, run, columns.keys), columns.ts, columns.values)
         names = tuple(columns.values)
         fresh = file.advance(rows["series"], rows["ts"])
@@ -204,7 +203,7 @@ class DuckStore(Store):
                 first_ms, last_ms = int(part["ts"][0]), int(part["ts"][-1])
                 statement = duck_sql.upsert(file.database, measurement, names, first_ms, last_ms)
             connection.execute(statement)
-        file.mark_dirty(windows_of(measurement_of(measurement), run, columns.ts))
+        file.mark_dirty(windows_of(spec, run, columns.ts))
 
     # -- reading
 
@@ -275,6 +274,7 @@ class DuckStore(Store):
                     [measurement, run],
                 ).fetchall()[0][0]
                 for file in self._files_of("live")
+                if file.has(spec)
             )
 
     def _source(
@@ -292,7 +292,11 @@ class DuckStore(Store):
 
         Series are chosen here, by their tags; the query knows numbers only.
         """
-        files = [file for file in self._files_of(bucket) if file.start_ms <= last_ms and file.end_ms > first_ms]
+        files = [
+            file
+            for file in self._files_of(bucket)
+            if file.has(spec) and file.start_ms <= last_ms and file.end_ms > first_ms
+        ]
         allowed = [_allowed(where, tag) for tag in spec.tags]
         chosen = [
             (number, series, key)
@@ -345,6 +349,7 @@ class DuckStore(Store):
         with self._transaction(connection, target):
             for window in windows:
                 spec = measurement_of(window.measurement)
+                target.make_room(spec)
                 known = source.series(spec.name, run)
                 wanted = {
                     "file": np.zeros(len(known), np.int32),

@@ -33,6 +33,11 @@ def is_corrupt(error: duckdb.Error) -> bool:
     return isinstance(error, duckdb.SerializationException) or any(sign in str(error) for sign in _CORRUPT)
 
 
+def one_line(error: duckdb.Error) -> str:
+    """Return what DuckDB says, in one line."""
+    return " ".join(str(error).split())
+
+
 def file_start_ms(bucket: Bucket, ts_ms: int) -> int:
     """Return where the file begins that holds a time: 6 hours of ``live``, a month of ``5m`` (UTC).
 
@@ -83,11 +88,6 @@ def move_aside(path: Path) -> None:
     logger.error("file=%s is damaged: moved aside as %s.damaged; a new one begins", path, path.name)
 
 
-def measurements_in(bucket: Bucket) -> list[Measurement]:
-    """Return the measurements that a bucket takes."""
-    return [spec for spec in MEASUREMENTS if bucket == "live" or spec.rolled_up]
-
-
 @dataclass(slots=True)
 class DuckFile:
     """A file that is attached to the connection under the name ``database``."""
@@ -97,6 +97,7 @@ class DuckFile:
     start_ms: int
     path: Path
     dirty: set[Window] = field(default_factory=set)
+    _tables: set[str] = field(default_factory=set)
     _next_id: int = 0
     _series: dict[tuple[str, str], dict[tuple[str, ...], int]] = field(default_factory=dict)
     _newest_ms: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # of each series
@@ -120,11 +121,11 @@ class DuckFile:
             connection.begin()
             file._extend()
             connection.commit()
-            file.reload()
+            file._load()
         except duckdb.Error:
             with suppress(duckdb.Error):  # no transaction any more
                 connection.rollback()
-            file.detach()
+            connection.execute(f"DETACH {file.database}")
             raise
         return file
 
@@ -137,29 +138,38 @@ class DuckFile:
             "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ?", [self.database]
         ).fetchall():
             there.setdefault(table, set()).add(column)
-        for spec in measurements_in(self.bucket):
-            if spec.name not in there:
-                run(duck_sql.create_table(self.database, spec))
-                continue
-            for name in duck_sql.columns_of(spec):
-                if name not in there[spec.name]:
-                    run(duck_sql.add_column(self.database, spec, name))
+        for spec in MEASUREMENTS:
+            if spec.name in there:
+                self._tables.add(spec.name)
+                for name in duck_sql.columns_of(spec):
+                    if name not in there[spec.name]:
+                        run(duck_sql.add_column(self.database, spec, name))
 
-    def reload(self) -> None:
-        """Read again what memory holds of the file; after a transaction that failed."""
-        self._series.clear()
+    def _load(self) -> None:
+        """Read what memory holds of the file."""
         run = self.connection.execute
         newest = run(f"SELECT max(id) FROM {self.database}.series").fetchall()[0][0]  # noqa: S608
         self._next_id = 0 if newest is None else newest + 1
         # Which series has its newest point where is not worth a scan: the newest of all is a safe bound.
-        tables = " UNION ALL ".join(
-            f"SELECT max(ts) FROM {self.database}.{duck_sql.quoted(spec.name)}"  # noqa: S608
-            for spec in measurements_in(self.bucket)
-        )
-        times = [time for (time,) in run(tables).fetchall() if time is not None]
+        times = [
+            time
+            for table in self._tables
+            for (time,) in run(f"SELECT max(ts) FROM {self.database}.{duck_sql.quoted(table)}").fetchall()  # noqa: S608
+            if time is not None
+        ]
         self._newest_ms = np.full(self._next_id, max(times, default=_NEVER_MS), np.int64)
         rows = run(f"SELECT DISTINCT start_ms, run, measurement FROM {self.database}.dirty").fetchall()  # noqa: S608
         self.dirty = {Window(*row) for row in rows}
+
+    def has(self, spec: Measurement) -> bool:
+        """Tell whether points of a measurement have been written into it."""
+        return spec.name in self._tables
+
+    def make_room(self, spec: Measurement) -> None:
+        """Make the table of a measurement, if it is not there (within the open transaction)."""
+        if spec.name not in self._tables:
+            self.connection.execute(duck_sql.create_table(self.database, spec))
+            self._tables.add(spec.name)
 
     def detach(self) -> None:
         """Put it on disk and let go."""
@@ -263,8 +273,7 @@ def _refusal(folder: Path, path: Path, error: duckdb.Error) -> str:
     """Return one line: why a file does not open, and what to do."""
     if isinstance(error, duckdb.ResourceInUseException) or "Could not set lock" in str(error):
         return f"{path} is open in another process: stop that one, or choose another data folder than {folder}"
-    reason = str(error).splitlines()[0]
-    return f"{path} cannot be opened ({reason}): free space, mend its rights, or choose another data folder"
+    return f"{path} cannot be opened ({one_line(error)}): free space, mend its rights, or choose another data folder"
 
 
 def _literal(path: Path) -> str:

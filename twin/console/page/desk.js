@@ -12,13 +12,14 @@ export class Desk {
     this.seat = seat;
     this.site = site;
     this.run = null;
+    this.asked = null; // the request that the owner of the run has not answered yet
     this.plants = [];
     this.online = true;
     for (const node of document.querySelectorAll("[data-right]")) node.hidden = !seat.can.includes(node.dataset.right);
     $("hall").replaceChildren(...site.halls.map((hall) => new Option(hall.id, hall.id)));
     if (seat.can.includes("command")) this.say("");
-    $("pause").onclick = () => this.order(() => post(this.run?.state === "running" ? "/api/run/pause" : "/api/run/resume"), "asked");
-    $("speeds").onchange = (event) => this.order(() => put("/api/run/speed", { speed: Number(event.target.value) }), "asked");
+    $("pause").onclick = () => this.ask(() => post(this.run?.state === "running" ? "/api/run/pause" : "/api/run/resume"));
+    $("speeds").onchange = (event) => this.ask(() => put("/api/run/speed", { speed: Number(event.target.value) }));
     $("trip").onclick = () => this.trip();
     $("start").onclick = () => this.start();
     $("leave").onclick = () => this.order(() => remove("/api/seat"), "").then(() => location.assign("/"));
@@ -26,6 +27,10 @@ export class Desk {
 
   showRun(run) {
     this.run = run;
+    if (run !== null && this.asked !== null && run.answers === this.asked) {
+      this.asked = null;
+      this.say(run.error ? `Refused: ${run.error}` : "", Boolean(run.error));
+    }
     const stands = run !== null && ["paused", "frozen"].includes(run.state);
     $("pause").textContent = stands ? "Resume" : "Pause";
     const speed = $("speeds");
@@ -62,6 +67,10 @@ export class Desk {
       this.say(`${problem.title}: ${problem.message}${problem.wayOut ? `. ${problem.wayOut}` : ""}`, true);
       return null;
     }
+  }
+
+  async ask(action) {
+    this.asked = (await this.order(action, "asked"))?.request ?? null;
   }
 
   coolingPlant() {

@@ -1,0 +1,111 @@
+"""Who may do what: one table of all routes, which fails when a route is missing."""
+
+from uuid import uuid4
+
+import pytest
+
+from tests.console.worlds import ORIGIN, TOKENS, World
+from twin.console.app import make_console
+from twin.console.seats import MAY, ROLES
+
+COMMAND = {"id": str(uuid4()), "unit": "chiller-3", "verb": "chiller.start"}
+# method and path as in the API, path and body to call, what a seat must be allowed; None: no seat is needed
+ROUTES = {
+    ("GET", "/api/seat"): ("/api/seat", None, "see"),
+    ("DELETE", "/api/seat"): ("/api/seat", None, "see"),
+    ("GET", "/api/site"): ("/api/site", None, "see"),
+    ("GET", "/api/run"): ("/api/run", None, "see"),
+    ("GET", "/api/health"): ("/api/health", None, None),
+    ("GET", "/api/twin/health"): ("/api/twin/health", None, "see"),
+    ("GET", "/api/units/{unit_id}"): ("/api/units/chiller-3", None, "see"),
+    ("GET", "/api/racks/{rack_id}"): ("/api/racks/R0001", None, "see"),
+    ("GET", "/api/find"): ("/api/find?q=R0001", None, "see"),
+    ("GET", "/api/history"): ("/api/history?series=site.pue", None, "see"),
+    ("GET", "/api/commands"): ("/api/commands", None, "see"),
+    ("GET", "/api/commands/{command_id}"): ("/api/commands/none", None, "see"),
+    ("POST", "/api/commands"): ("/api/commands", COMMAND, "command"),
+    ("PUT", "/api/watch/{rack}"): ("/api/watch/R0001", {}, "watch"),
+    ("DELETE", "/api/watch/{rack}"): ("/api/watch/R0001", None, "watch"),
+    ("POST", "/api/injects"): ("/api/injects", {"kind": "chiller_trip", "target": "cooling-2"}, "inject"),
+    ("POST", "/api/run/pause"): ("/api/run/pause", {}, "run"),
+    ("POST", "/api/run/freeze"): ("/api/run/freeze", {}, "run"),
+    ("POST", "/api/run/resume"): ("/api/run/resume", {}, "run"),
+    ("POST", "/api/run/end"): ("/api/run/end", {}, "run"),
+    ("POST", "/api/run/snapshot"): ("/api/run/snapshot", {}, "run"),
+    ("POST", "/api/run/step"): ("/api/run/step", {"ticks": 2}, "run"),
+    ("POST", "/api/run/seek"): ("/api/run/seek", {"tick": 1}, "run"),
+    ("POST", "/api/run/backtrack"): ("/api/run/backtrack", {"tick": 1}, "run"),
+    ("POST", "/api/run/loop"): ("/api/run/loop", {"a": 1, "b": 3, "times": 2}, "run"),
+    ("PUT", "/api/run/speed"): ("/api/run/speed", {"speed": 10}, "run"),
+}
+
+
+def test_the_table_has_every_route(world: World):
+    paths = world.app.openapi()["paths"]
+    assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == set(ROUTES)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=" ".join)
+def test_each_role_may_what_the_table_says_and_nothing_more(live_world: World, route):
+    path, body, right = ROUTES[route]
+    for role in ROLES:
+        answer = live_world.client.request(route[0], path, json=body, headers=live_world.bearer(role))
+        if right is None or right in MAY[role]:
+            assert answer.status_code not in (401, 403), answer.text
+        else:
+            assert answer.status_code == 403
+            assert answer.json()["type"] == "/problems/role"
+            assert role in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=" ".join)
+def test_without_a_seat_there_is_nothing(live_world: World, route):
+    path, body, right = ROUTES[route]
+    for headers in ({"Authorization": f"Bearer {'x' * 40}"}, {"Origin": ORIGIN, "Cookie": "colossus_8765=x"}):
+        answer = live_world.client.request(route[0], path, json=body, headers=headers)
+        if right is None:
+            assert answer.status_code == 200
+        else:
+            assert answer.status_code == 401
+            assert answer.json()["type"] == "/problems/no-seat"
+    for topic in ("run.requests", "commands", "instructor.injects", "twin.marks"):
+        assert live_world.sent(topic) == []
+
+
+def test_the_cookie_of_another_port_is_no_seat(live_world: World):
+    live_world.enter("trainee")
+    value = live_world.client.cookies["colossus_8765"]
+    live_world.client.cookies.clear()
+    assert live_world.client.get("/api/seat", headers={"Cookie": f"colossus_8766={value}"}).status_code == 401
+    assert live_world.client.get("/api/seat", headers={"Cookie": f"x={{;colossus_8765={value}"}).status_code == 200
+
+
+def test_a_seat_says_what_it_can(world: World):
+    seat = world.get("/api/seat", "trainee").json()
+    assert seat == {
+        "role": "trainee",
+        "name": "trainee",
+        "desks": [],
+        "until": None,
+        "can": ["command", "see", "watch"],
+    }
+
+
+def test_leaving_ends_the_seat(live_world: World):
+    live_world.enter("trainee")
+    assert live_world.client.get("/api/seat").json()["role"] == "trainee"
+    value = live_world.client.cookies["colossus_8765"]
+    assert live_world.client.delete("/api/seat", headers={"Origin": ORIGIN}).status_code == 204
+    assert "colossus_8765" not in live_world.client.cookies
+    assert live_world.client.get("/api/seat", headers={"Cookie": f"colossus_8765={value}"}).status_code == 401
+
+
+def test_no_route_is_made_by_the_framework(world: World):
+    for path in ("/docs", "/redoc", "/openapi.json"):
+        assert world.get(path, "instructor").status_code == 404
+
+
+def test_two_consoles_share_nothing(world: World):
+    other = make_console(world.parts.context)
+    assert other.state.parts is not world.parts
+    assert TOKENS["trainee"] not in repr(world.parts.context)
