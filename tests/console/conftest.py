@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -24,12 +23,18 @@ def mini() -> Site:
     return load_site("mini")
 
 
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckStore]:
+    store = DuckStore(tmp_path_factory.mktemp("history"))
+    yield store
+    store.close()
+
+
 @pytest.fixture
-def world(mini: Site, tmp_path: Path) -> Iterator[World]:
+def world(mini: Site, store: DuckStore) -> Iterator[World]:
     clock = Clock()
     bus = MemoryBus(f"console-{next(_NAMES)}", wall_ms=clock)
     bus.create_topics(TOPICS)
-    store = DuckStore(tmp_path)
     seats = Seats(TOKENS, now_ms=clock)
     context = ConsoleContext(
         site=mini, bus=bus, store=store, seats=seats, now_ms=clock, version="1.2.3", catalogue=CATALOGUE, sleep=never,
@@ -39,7 +44,6 @@ def world(mini: Site, tmp_path: Path) -> Iterator[World]:
     with TestClient(world.app, base_url=ORIGIN, client=("127.0.0.1", 50000)) as client:
         world.client = client
         yield world
-    store.close()
     bus.close()
 
 

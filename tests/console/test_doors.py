@@ -1,5 +1,7 @@
 """Each check of the doors, refused and passed; what is refused never reaches the bus."""
 
+from itertools import product
+
 import pytest
 from starlette.testclient import WebSocketDenialResponse
 
@@ -17,32 +19,35 @@ def nothing_was_sent(world: World) -> bool:
     return world.sent("run.requests") == []
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8765", "localhost.evil.example", "", "127.0.0.1.nip.io"]
-)
-def test_a_foreign_host_is_not_served(live_world: World, host):
-    for path in PATHS:
+def test_a_foreign_host_is_not_served(live_world: World):
+    foreign = ("evil.example", "evil.example:8765", "localhost.evil.example", "", "127.0.0.1.nip.io")
+    for path, host in product(PATHS, foreign):
         answer = live_world.client.get(path, headers={"Host": host} | live_world.bearer("instructor"))
         assert answer.status_code == 421
         assert answer.json()["type"] == "/problems/misdirected-request"
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8765", "127.0.0.1:8765", "[::1]:8765", "console.example:80"])
-def test_loopback_and_named_hosts_are_served(live_world: World, host):
-    answer = live_world.client.get("/api/run", headers={"Host": host} | live_world.bearer("observer"))
-    assert answer.status_code == 200
+def test_loopback_and_named_hosts_are_served(live_world: World):
+    for host in ("localhost", "LOCALHOST:8765", "127.0.0.1:8765", "[::1]:8765", "[::1]", "console.example:80"):
+        answer = live_world.client.get("/api/run", headers={"Host": host} | live_world.bearer("observer"))
+        assert answer.status_code == 200, host
 
 
-@pytest.mark.parametrize(
-    "origin",
-    ["http://localhost:3000", "https://localhost:8765", "http://evil.example", "null", "http://127.0.0.1:8765"],
-)
-def test_a_foreign_origin_changes_nothing(live_world: World, origin):
+def test_a_foreign_origin_changes_nothing(live_world: World):
     live_world.enter("instructor")
-    for headers in ({}, live_world.bearer("instructor")):
-        answer = pause(live_world, {"Origin": origin, "Content-Type": "application/json"} | headers)
-        assert answer.status_code == 403
-        assert answer.json()["type"] == "/problems/origin"
+    for origin in (
+        "http://localhost:3000",
+        "https://localhost:8765",
+        "http://evil.example",
+        "null",
+        "http://127.0.0.1:8765",
+        f"{ORIGIN}.evil.example",
+        "",
+    ):
+        for headers in ({}, live_world.bearer("instructor")):
+            answer = pause(live_world, {"Origin": origin, "Content-Type": "application/json"} | headers)
+            assert answer.status_code == 403, origin
+            assert answer.json()["type"] == "/problems/origin"
     assert nothing_was_sent(live_world)
 
 
@@ -60,12 +65,12 @@ def test_the_pages_own_origin_may_with_its_cookie(live_world: World):
     assert len(live_world.sent("run.requests")) == 1
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", None])
-def test_only_json_is_taken(live_world: World, kind):
-    headers = live_world.bearer("instructor") | ({} if kind is None else {"Content-Type": kind})
-    answer = pause(live_world, headers)
-    assert answer.status_code == 415
-    assert answer.json()["title"] == "Unsupported Media Type"
+def test_only_json_is_taken(live_world: World):
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", None):
+        headers = live_world.bearer("instructor") | ({} if kind is None else {"Content-Type": kind})
+        answer = pause(live_world, headers)
+        assert answer.status_code == 415, kind
+        assert answer.json()["title"] == "Unsupported Media Type"
     assert nothing_was_sent(live_world)
 
 
@@ -90,25 +95,20 @@ def test_a_large_body_is_refused_said_or_unsaid(live_world: World):
     assert pause(live_world, headers, b"{}" + b" " * (BODY_MAX_BYTES - 2)).status_code == 202
 
 
-@pytest.mark.parametrize("length", ["-1", "1e3", "99999999999999999999"])
-def test_a_length_that_is_no_length_is_refused(live_world: World, length):
-    headers = live_world.bearer("instructor") | {"Content-Type": "application/json", "Content-Length": length}
-    assert pause(live_world, headers).status_code == 413
+def test_a_length_that_is_no_length_is_refused(live_world: World):
+    for length in ("-1", "1e3", "99999999999999999999"):
+        headers = live_world.bearer("instructor") | {"Content-Type": "application/json", "Content-Length": length}
+        assert pause(live_world, headers).status_code == 413, length
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Origin": "http://localhost:3000"}, 403),
-        ({}, 403),
-        ({"Origin": ORIGIN, "Host": "evil.example"}, 421),
-    ],
-)
-def test_a_socket_from_elsewhere_is_not_opened(live_world: World, headers, status):
+def test_a_socket_from_elsewhere_is_not_opened(live_world: World):
     live_world.enter("instructor")
-    with pytest.raises(WebSocketDenialResponse) as refused, live_world.client.websocket_connect("/ws", headers=headers):
-        pass
-    assert refused.value.status_code == status
+    refused = [({"Origin": "http://localhost:3000"}, 403), ({}, 403), ({"Origin": ORIGIN, "Host": "evil.example"}, 421)]
+    for headers, status in refused:
+        with pytest.raises(WebSocketDenialResponse) as denial, live_world.socket(headers=headers):
+            pass
+        assert denial.value.status_code == status
+    assert live_world.parts.hub.clients_n == 0
 
 
 def test_every_answer_has_its_headers(live_world: World):

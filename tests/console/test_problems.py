@@ -26,23 +26,20 @@ def test_what_the_framework_refuses(live_world: World):
     assert answer.headers["allow"] == "POST"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "loc"),
-    [
-        ("PUT", "/api/run/speed", {}, ["body", "speed"]),
-        ("PUT", "/api/run/speed", {"speed": -1}, ["body", "speed"]),
-        ("PUT", "/api/run/speed", {"speed": 1, "spede": 2}, ["body", "spede"]),
-        ("POST", "/api/run/step", {"ticks": 0}, ["body", "ticks"]),
-        ("POST", "/api/run/loop", {"a": 5, "b": 5}, ["body"]),
-        ("POST", "/api/commands", {"id": "no-uuid", "unit": "chiller-3", "verb": "chiller.start"}, ["body", "id"]),
-        ("POST", "/api/injects", {"kind": "Chiller Trip", "target": "cooling-2"}, ["body", "kind"]),
-        ("POST", "/api/injects", {"kind": "chiller_trip", "target": "cooling-2", "severity": 2}, ["body", "severity"]),
-    ],
-)
-def test_a_body_that_does_not_fit_is_told_where(live_world: World, method, path, body, loc):
-    errors = check(live_world.post(path, body, method=method), 422, "invalid")["errors"]
-    assert [error["loc"] for error in errors] == [loc]
-    assert errors[0]["msg"]
+def test_a_body_that_does_not_fit_is_told_where(live_world: World):
+    for method, path, body, loc in (
+        ("PUT", "/api/run/speed", {}, "speed"),
+        ("PUT", "/api/run/speed", {"speed": -1}, "speed"),
+        ("PUT", "/api/run/speed", {"speed": 1, "spede": 2}, "spede"),
+        ("POST", "/api/run/step", {"ticks": 0}, "ticks"),
+        ("POST", "/api/run/loop", {"a": 5, "b": 5}, None),
+        ("POST", "/api/commands", {"id": "no-uuid", "unit": "chiller-3", "verb": "chiller.start"}, "id"),
+        ("POST", "/api/injects", {"kind": "Chiller Trip", "target": "cooling-2"}, "kind"),
+        ("POST", "/api/injects", {"kind": "chiller_trip", "target": "cooling-2", "severity": 2}, "severity"),
+    ):
+        errors = check(live_world.post(path, body, method=method), 422, "invalid")["errors"]
+        assert [error["loc"] for error in errors] == [["body", loc] if loc else ["body"]]
+        assert errors[0]["msg"]
 
 
 def test_a_body_that_is_no_json_is_told(live_world: World):

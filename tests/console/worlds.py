@@ -87,6 +87,11 @@ class World:
         answer = self.client.get(f"/enter?token={TOKENS[role]}", follow_redirects=False)
         assert answer.status_code == 303
 
+    def socket(self, role: Role | None = None, headers: Mapping[str, str] | None = None) -> Any:
+        """Open ``/ws`` as a program, or with the cookie and the headers given."""
+        sent = dict(headers or {}) if role is None else self.bearer(role)
+        return self.client.websocket_connect("ws://localhost:8765/ws", headers=sent)
+
     def take(self, *records: Record) -> None:
         self.parts.live.take(records)
 

@@ -124,15 +124,11 @@ NASTY = (
 
 
 @pytest.mark.parametrize("nasty", NASTY)
-def test_any_string_is_a_tag_value_and_a_text(store: Store, nasty: str) -> None:
-    store.write(
-        [
-            turbines(T0, [nasty, "turbine-1"], power_w=[1.0, 2.0]),
-            event(T0, text=nasty, unit=nasty, by=nasty),
-        ]
-    )
-    rows = store.latest("turbine", ["power_w"], run=RUN, until_ms=T0, window_ms=1, where={"unit": nasty})
-    assert rows.tags["unit"] == [nasty]
+def test_any_string_is_a_text_and_any_line_a_tag_value(store: Store, nasty: str) -> None:
+    line = nasty.replace("\n", " ")
+    store.write([turbines(T0, [line, "turbine-1"], power_w=[1.0, 2.0]), event(T0, text=nasty, unit=nasty, by=nasty)])
+    rows = store.latest("turbine", ["power_w"], run=RUN, until_ms=T0, window_ms=1, where={"unit": line})
+    assert rows.tags["unit"] == [line]
     assert rows.fields["power_w"].tolist() == [1.0]
     (found,) = store.events(run=RUN, from_ms=T0, to_ms=T0 + 1, limit=1)
     assert (found.text, found.unit, found.by) == (nasty, nasty, nasty)
@@ -308,7 +304,7 @@ def test_intervals_take_each_field_by_its_roll_up(store: Store) -> None:
                 pue=np.arange(10.0),  # mean
                 shed_power_w=np.arange(10.0),  # max
                 frequency_min_hz=np.arange(10.0),  # min
-                gpu_n=np.arange(10.0),  # last
+                gpu_n=np.arange(10.0)[::-1],  # last
                 ecc_dbe_n=np.arange(10.0),  # sum
             )
         ]
@@ -320,7 +316,7 @@ def test_intervals_take_each_field_by_its_roll_up(store: Store) -> None:
         "pue": [2.5, 6.5],
         "shed_power_w": [4.0, 8.0],
         "frequency_min_hz": [1.0, 5.0],
-        "gpu_n": [4.0, 8.0],
+        "gpu_n": [5.0, 1.0],
         "ecc_dbe_n": [10.0, 26.0],
     }
 

@@ -54,6 +54,14 @@ def test_a_restart_in_the_middle_of_a_window_loses_nothing(reopen: Open) -> None
     assert series.fields["pue"] == pytest.approx([5 / 3])
 
 
+def test_runs_of_the_same_five_minutes_stay_apart(store: Store) -> None:
+    store.write([site([T0, T0 + 1000], pue=[1.0, 2.0]), site(T0, run=OTHER_RUN, pue=4.0)])
+    _roll_up_all(store, T0 + HOUR_MS)
+    for run, expected in ((RUN, 1.5), (OTHER_RUN, 4.0)):
+        (series,) = store.series("site", ["pue"], run=run, from_ms=T0, to_ms=T0 + HOUR_MS, bucket="5m")
+        assert series.fields["pue"].tolist() == [expected]
+
+
 def test_racks_are_rolled_up_for_long_runs_only(store: Store) -> None:
     hours = [racks(T0 + h * HOUR_MS, 4, power_w=float(h)) for h in range(7)]
     now_ms = T0 + 8 * HOUR_MS

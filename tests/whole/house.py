@@ -28,6 +28,7 @@ from twin.store.duck import open_store
 _NUMBERS = itertools.count()
 START_MS = 1_795_504_800_000
 SETTLE_ROUNDS = 20_000
+SESSION_TIMEOUT_S = 1.5
 
 
 class HandClock:
@@ -38,9 +39,6 @@ class HandClock:
 
     def now_ms(self) -> int:
         return self.ms
-
-    def monotonic_s(self) -> float:
-        return self.ms / 1000
 
 
 class FlakyStore(Store):
@@ -89,9 +87,8 @@ class House:
         self.clock = HandClock()
         self.site = load_site(site)
         self.layout = FrameLayout(self.site)
-        self.bus = MemoryBus(
-            f"house-{next(_NUMBERS)}", clock=self.clock.monotonic_s, wall_ms=self.clock.now_ms, session_timeout_s=10.0
-        )
+        # Members prove that they live in real time: hand time runs far faster than they can.
+        self.bus = MemoryBus(f"house-{next(_NUMBERS)}", wall_ms=self.clock.now_ms, session_timeout_s=SESSION_TIMEOUT_S)
         self.bus.create_topics(TOPICS)
         self.folder = folder
         self.store = FlakyStore(open_store(folder / "history"))
@@ -102,7 +99,7 @@ class House:
         self._taps = [self.bus.read([topic.name], start="beginning") for topic in TOPICS]
         self._workers_n = itertools.count(1)
 
-    async def hire(self, kind: str) -> Worker:
+    async def hire(self, kind: str, *, meanwhile: bool = False) -> Worker:
         worker = make_worker(
             kind,
             next(self._workers_n),
@@ -112,11 +109,13 @@ class House:
             store=self.store if kind == "history" else None,
             history_within_s=0.005,
         )
-        self.workers.append(worker)
         starting = asyncio.ensure_future(worker.start())
         while not starting.done():
+            if meanwhile:
+                await self.run(1, settle=False)  # a join may have to wait for a member that has gone silent
             await asyncio.sleep(0.002)
         await starting
+        self.workers.append(worker)
         return worker
 
     async def dismiss(self, worker: Worker) -> None:

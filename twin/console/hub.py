@@ -24,7 +24,6 @@ EVENTS_N = 1000
 MESSAGE_MAX_BYTES = 4096
 SOCKETS_PER_SEAT_N = 4
 SOCKETS_N = 64
-CLOSE_S = 1.0
 PROTOCOL = 1
 FLOOR = "floor:rack:"
 
@@ -42,7 +41,6 @@ class Client:
         self.number = number
         self.channels = {"run"}
         self.close_code: int | None = None
-        self.closing = asyncio.Event()
         self._mailbox: dict[str, Picture] = {}
         self._left_out: set[str] = set()
         self._events: deque[str] = deque()
@@ -72,21 +70,26 @@ class Client:
             self._events.clear()
 
     def close(self, code: int) -> None:
-        """Ask for the socket to be closed; the first code counts."""
+        """Let the sender close the socket; the first code counts."""
         self.close_code = self.close_code or code
-        self.closing.set()
+        self._wake.set()
 
     async def send_all(self) -> None:
-        """Send what comes, until the task is cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._mailbox or self._events:
-                if self._events:
-                    await self._send("events", self._events.popleft())
-                for channel in tuple(self._mailbox):
-                    if (picture := self._mailbox.pop(channel, None)) is not None:
-                        await self._send(channel, picture)
+        """Send what comes until the socket shall be closed, or has gone.
+
+        One that does not read cannot be told that it is closed: its connection ends with the keep-alive.
+        """
+        with suppress(WebSocketDisconnect):
+            while self.close_code is None:
+                await self._wake.wait()
+                self._wake.clear()
+                while self.close_code is None and (self._mailbox or self._events):
+                    if self._events:
+                        await self._send("events", self._events.popleft())
+                    for channel in tuple(self._mailbox):
+                        if (picture := self._mailbox.pop(channel, None)) is not None:
+                            await self._send(channel, picture)
+            await self.socket.close(self.close_code)
 
     async def _send(self, channel: str, picture: Picture) -> None:
         seq = self._seqs.get(channel, 0)
@@ -161,27 +164,18 @@ class Hub:
         self._served_n += 1
         client = Client(socket, seat, self._served_n)
         self._clients.add(client)
-        tasks: list[asyncio.Task[Any]] = []
+        sender: asyncio.Task[None] | None = None
         try:
             await socket.send_text(self._hello(seat))
             self._hand(client, "run")
-            tasks = [asyncio.create_task(each) for each in (client.send_all(), self._listen(client))]
-            tasks.append(asyncio.create_task(client.closing.wait()))
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            sender = asyncio.create_task(client.send_all())
+            await self._listen(client)
         except WebSocketDisconnect:
-            client.close_code = None  # it has gone
+            pass  # it has gone
         finally:
             self._clients.discard(client)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        if client.close_code is not None:
-            # A client that does not read cannot be told; its connection ends with the keep-alive.
-            with suppress(TimeoutError, WebSocketDisconnect):
-                async with asyncio.timeout(CLOSE_S):
-                    await socket.close(client.close_code)
+            if sender is not None:
+                sender.cancel()
 
     def stop(self) -> None:
         """Tell all clients that the server stops."""
@@ -215,13 +209,13 @@ class Hub:
         while True:
             message = await client.socket.receive()
             if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1006))
+                return
             raw = message.get("text") or message.get("bytes") or ""
             if self._rates.take("socket", str(client.number)):
                 client.close(TOO_MANY)
             elif len(raw) > MESSAGE_MAX_BYTES:
                 client.close(TOO_LARGE)
-            else:
+            elif client.close_code is None:
                 self._obey(client, raw)
 
     def _obey(self, client: Client, raw: str | bytes) -> None:

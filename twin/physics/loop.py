@@ -5,7 +5,7 @@ import numpy as np
 from twin.physics.lag import settled_ratio
 from twin.physics.quantity import Array, Quantity
 
-NEWTON_PASSES = 6
+PASSES_N = 26
 
 
 def mixed_c(
@@ -71,8 +71,8 @@ def parallel_flow_ratios(
     Notes
     -----
     System curve ``H = (Q/opening)^2``. The head at which all pumps together give the flow of the system is
-    found by Newton's method from the head of equal pumps, so that pumps of different speed and health share
-    the load as they do in steel. Equal pumps have a closed form: 2 of 3 give 0.894 of the flow, 1 of 3 0.620.
+    found by bisection, so that pumps of different speed and health share the load as they do in steel. Equal
+    pumps have a closed form: 2 of 3 give 0.894 of the flow, 1 of 3 gives 0.620.
 
     Examples
     --------
@@ -83,16 +83,12 @@ def parallel_flow_ratios(
     0.894
     """
     shutoff = head_shutoff_ratio * np.square(speed_ratio)
-    most = np.maximum(shutoff.max(axis=1), 1e-12)
     nominal = duty_n * np.maximum(opening_ratio, 1e-6)
-    equal_n = np.maximum((speed_ratio * health_ratio).sum(axis=1), 1e-9)
-    head = most / (1.0 + head_slope_ratio * np.square(nominal / equal_n))
+    low, high = np.zeros(len(shutoff)), shutoff.max(axis=1)
     flow = np.zeros_like(shutoff)
-    for _ in range(NEWTON_PASSES):
-        free = np.sqrt(np.maximum(shutoff - head[:, None], 0.0) / head_slope_ratio)
-        flow = free * health_ratio
-        taken = nominal * np.sqrt(head)
-        slope = (health_ratio * (free > 0.0) / np.maximum(free, 1e-6)).sum(axis=1) / (2.0 * head_slope_ratio)
-        change = (flow.sum(axis=1) - taken) / (slope + 0.5 * taken / head)
-        head = np.clip(head + change, 1e-9 * most, most * (1.0 - 1e-12))
+    for _ in range(PASSES_N):
+        head = 0.5 * (low + high)
+        flow = np.sqrt(np.maximum(shutoff - head[:, None], 0.0) / head_slope_ratio) * health_ratio
+        too_much = flow.sum(axis=1) > nominal * np.sqrt(head)
+        low, high = np.where(too_much, head, low), np.where(too_much, high, head)
     return flow

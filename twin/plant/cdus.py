@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 
 VALVE_PER_K_S = 0.002  # integral action of the valve (assumption)
 VALVE_DEAD_K = 0.5  # colder than the set-point by less leaves the valve alone (assumption)
+VALVE_STILL_K = 0.05  # an actuator does not follow less, and flows that stand still need not be worked out again
 CREEP_W_PER_K = 80.0  # about 1 % of the flow
 PUMP_NAMES = ("A", "B")
 
@@ -166,5 +167,6 @@ def _move_valves(cdus: Cdus, site: Site, dew_point_c: float, dt_s: float) -> Non
     set_c = max(plate.supply_set_c, dew_point_c + plate.dew_margin_k)
     error_k = cdus.supply_c - set_c
     error_k = np.where(error_k < 0.0, np.minimum(error_k + VALVE_DEAD_K, 0.0), error_k)
+    error_k[np.abs(error_k) < VALVE_STILL_K] = 0.0
     moved = cdus.valve + VALVE_PER_K_S * error_k * dt_s
     np.clip(moved, plate.valve_min_ratio, 1.0, out=cdus.valve)

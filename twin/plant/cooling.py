@@ -18,7 +18,7 @@ Codes = NDArray[np.uint8]
 
 FAN_TAU_S, FAN_SLOPE_K = 10.0, 10.0  # how fans follow the water, and kelvins that full speed is worth (assumption)
 BYPASS_BELOW_K = 0.5  # with all fans at rest a bypass keeps the water this near to its set-point (assumption)
-MERKEL_PASSES = 4  # enough with the air of the last tick as a guess
+MERKEL_PASSES = 2  # enough with the air of the last tick as a guess
 FULL_ACTIVITY = 0.86  # mean of a training step: what the reference plant calls full load
 WINTER_C, SUMMER_C = 5.0, 30.0  # between which the latent share of a tower grows (assumption)
 
@@ -283,7 +283,8 @@ def step_pumps(cooling: Cooling, work: CoolingWork, site: Site, asbuilt: AsBuilt
     halls = len(loops.supply_c)
     asked_l_min = cdus.valve * site.cdu.facility_flow_l_min
     asked_by_hall = np.add.reduceat(asked_l_min, site.layout.hall_first_rack[:-1])
-    opening = asked_by_hall / site.loop.flow_l_min
+    # Valves always move a little somewhere: only a change of a thousandth is worth solving the loops again.
+    opening = np.round(asked_by_hall / site.loop.flow_l_min, 3)
     speed = pumps.speed_ratio.reshape(halls, -1)
     health = (pumps.health_ratio * asbuilt.pump_ratio).reshape(halls, -1)
     inputs = np.column_stack([speed, health, opening])

@@ -1,11 +1,14 @@
 """A reader's view of the runs of a namespace: which run and epoch hold, and where a message stands."""
 
+from collections import OrderedDict
 from typing import Literal
 
 from twin.events.control import RunControl
 from twin.events.head import Head
 
 HOLD_S = 2.0  # frames of a newer run or epoch wait this long for their run.control
+
+REMEMBERED = 64  # lineages whose order of holding is known
 
 Standing = Literal["current", "earlier", "newer", "other"]
 
@@ -25,6 +28,8 @@ class RunView:
         self.control: RunControl | None = None
         self.heard_ms = -1
         self.refused = 0
+        self._held: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._held_n = 0
 
     def accept(self, control: RunControl, *, now_ms: int) -> bool:
         """Take a control message; return whether run or epoch changed.
@@ -40,6 +45,11 @@ class RunView:
                 return False
         self.control = control
         self.heard_ms = now_ms
+        if (control.run, control.epoch) not in self._held:
+            self._held_n += 1
+            self._held[control.run, control.epoch] = self._held_n
+            while len(self._held) > REMEMBERED:
+                self._held.popitem(last=False)
         return known is None or (known.run, known.epoch) != (control.run, control.epoch)
 
     def standing(self, head: Head) -> Standing:
@@ -48,17 +58,27 @@ class RunView:
         Returns
         -------
         str
-            ``current``; ``earlier``: an earlier epoch of this run; ``newer``: a run or epoch not known yet, to
-            be held for up to ``HOLD_S``; ``other``: of another run.
+            ``current``; ``earlier``: a run or epoch that held before, whose last messages may still come;
+            ``newer``: a run or epoch not known yet, to be held for up to ``HOLD_S``; ``other``: of another run.
         """
         known = self.control
         if known is None:
             return "newer"
-        if head.run == known.run:
-            if head.epoch == known.epoch:
-                return "current"
-            return "newer" if head.epoch > known.epoch else "earlier"
-        return "newer" if head.run > known.run else "other"
+        if (head.run, head.epoch) == (known.run, known.epoch):
+            return "current"
+        if self.order(head.run, head.epoch) is not None:
+            return "earlier"
+        return "newer" if (head.run, head.epoch) > (known.run, known.epoch) else "other"
+
+    def order(self, run: str, epoch: int) -> int | None:
+        """Return a number that says which of two lineages held earlier, None for one that never held.
+
+        Of the run that holds, every earlier epoch is known to have held, even to a reader that joined late.
+        """
+        number = self._held.get((run, epoch))
+        if number is None and self.control is not None and run == self.control.run and epoch < self.control.epoch:
+            return epoch - self.control.epoch
+        return number
 
     def age_s(self, now_ms: int) -> float:
         """Return how long ago the last control message came [s]; infinite before the first."""

@@ -136,6 +136,15 @@ def add_part(parts: list[Part], part: Part) -> bool:
     return True
 
 
+def racks_in(parts: list[Part], rack_count: int) -> NDArray[np.int64]:
+    """Return the racks that are in any of some parts."""
+    union = 0
+    for part in parts:
+        union |= part.racks
+    raw = np.frombuffer(union.to_bytes(rack_count // 8 + 1, "little"), dtype=np.uint8)
+    return np.flatnonzero(np.unpackbits(raw, bitorder="little")[:rack_count])
+
+
 def total(parts: list[Part], halls: int) -> HallTotals:
     """Add parts up.
 

@@ -145,17 +145,22 @@ class RowKeeper:
             if standing == "newer" and now_ms < held.until_ms:
                 self._held.append(held)
                 return []
-            ours = partition.lineage is not None and partition.lineage[0] == held.head.run
-            forward = standing in ("current", "earlier") and not (ours and lineage < (partition.lineage or lineage))
-            if not forward:
-                if ours:
-                    self.intake.late += 1
-                else:
+            if standing not in ("current", "earlier") or self._behind(partition, lineage):
+                if standing in ("other", "newer"):
                     self.intake.other_run += 1
+                else:
+                    self.intake.late += 1
                 return [self._late(held)]
             out += self._close_all(partition)
             self._begin(partition, lineage)
         return out + self._in_order(partition, held, now_ms)
+
+    def _behind(self, partition: Partition, lineage: Lineage) -> bool:
+        """Tell whether a partition has gone on to a later run or epoch already."""
+        if partition.lineage is None:
+            return False
+        there, here = self._view.order(*partition.lineage), self._view.order(*lineage)
+        return there is not None and here is not None and here < there
 
     def _begin(self, partition: Partition, lineage: Lineage) -> None:
         control = self._view.control

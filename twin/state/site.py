@@ -24,7 +24,7 @@ from twin.state import picture
 from twin.state.counts import Intake
 from twin.state.outputs import Dead, Done, Output, Send, check_schema
 from twin.state.partition import CLOSE_AFTER_S, STALE_AFTER_S
-from twin.state.parts import Part, add_part, part_of, total
+from twin.state.parts import Part, add_part, part_of, racks_in, total
 from twin.state.sequence import Sequence
 
 KEEP_TICKS = 240  # how far back a late or re-sent part still mends the sums
@@ -171,7 +171,7 @@ class SiteKeeper:
         lineage = (head.run, head.epoch)
         book = self._books.get(lineage)
         control = self._view.control
-        if book is None and control is not None and head.run == control.run:
+        if book is None and control is not None and self._view.standing(head) in ("current", "earlier"):
             book = self._books[lineage] = _Book()
             book.array_tick = np.full(self._site.layout.array_count, -1, dtype=np.int64)
             before = self._books.get((head.run, head.epoch - 1))
@@ -245,8 +245,10 @@ class SiteKeeper:
 
     def _send(self, book: _Book, number: int, tick: _Tick) -> Send:
         layout = self._site.layout
-        totals = total([part for parts in tick.parts.values() for part in parts], layout.hall_count)
+        parts = [part for of_partition in tick.parts.values() for part in of_partition]
+        totals = total(parts, layout.hall_count)
         stale = self._stale(book, tick.head.dt_s)
+        stale[layout.rack_array[racks_in(parts, layout.rack_count)]] = False  # whoever reports this tick is not
         stale_n = np.bincount(layout.array_hall, weights=stale, minlength=layout.hall_count).astype(np.int64)
         row = picture.site_row(totals, tick.units, self._layout)
         if not tick.sent:
