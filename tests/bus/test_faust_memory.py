@@ -1,88 +1,16 @@
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import faust
 import pytest
+from faust.types import TP, ConsumerMessage
 
+from tests.bus.faust_house import TURN_S, House, collector, partitions, raw
 from twin.bus.base import Place
-from twin.bus.faust_memory import Tables
-from twin.bus.memory import MemoryBus
 from twin.errors import BusError, MessageTooLarge
-from twin.events.control import Command
-from twin.events.topics import MAX_MESSAGE_BYTES, TOPICS, Topic
-
-Agent = Callable[[Any], Awaitable[None]]
-TURN_S = 0.001
-
-
-class House:
-    """A bus on a clock of its own, and workers on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.now_s = 0.0
-        self.bus = MemoryBus("faust-test", clock=lambda: self.now_s)
-        self.bus.create_topics(TOPICS)
-        self.bus.create_topics([Topic("in", Command, 4, "any", "event"), Topic("out", Command, 4, "any", "event")])
-        self.apps: list[Any] = []
-
-    def app(self, group: str = "group", **settings: Any) -> Any:
-        app = faust.App(
-            group,
-            broker="memory://faust-test",
-            store="memory://",
-            origin="twin",
-            autodiscover=False,
-            web_enabled=False,
-            topic_disable_leader=True,
-            topic_allow_declare=True,
-            stream_wait_empty=False,
-            datadir=self.folder,
-            TableManager=Tables,
-            **{"broker_commit_interval": 0.01, "broker_heartbeat_interval": 0.005} | settings,
-        )
-        app.loop = asyncio.get_running_loop()
-        self.apps.append(app)
-        return app
-
-    async def worker(self, agent: Agent, group: str = "group", topic: str = "in", **settings: Any) -> Any:
-        app = self.app(group, **settings)
-        app.agent(raw(app, topic), name=f"{group}-agent")(agent)
-        app.finalize()
-        await app.start()
-        return app
-
-    async def until(self, happened: Callable[[], object]) -> None:
-        """Wait for something to happen; meanwhile the clock of the bus runs 100 times as fast as heartbeats need."""
-        for _ in range(5000):
-            if happened():
-                return
-            self.now_s += 0.05
-            await asyncio.sleep(TURN_S)
-        raise AssertionError("it did not happen")
-
-    def publish(self, first: int, last: int, partitions: int = 4) -> None:
-        for i in range(first, last):
-            self.bus.publish("in", b"%d" % i, key=b"k", partition=i % partitions)
-
-    def committed(self, group: str = "group") -> int:
-        return sum(self.bus.group(group).committed.values())
-
-    async def kill(self, app: Any) -> None:
-        """Let a worker vanish: nothing it does from here on reaches the bus, and its agents stop where they are."""
-        app.consumer.drop()
-        await app.agents.stop()
-
-
-def raw(app: Any, topic: str) -> Any:
-    return app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-
-
-def partitions(app: Any) -> set[int]:
-    return {tp.partition for tp in app.consumer.assignment()}
+from twin.events.topics import MAX_MESSAGE_BYTES
 
 
 @pytest.fixture
@@ -92,14 +20,6 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     for app in house.apps:
         await app.stop()
     house.bus.close()
-
-
-def collector(seen: list[int]) -> Agent:
-    async def collect(stream: Any) -> None:
-        async for value in stream:
-            seen.append(int(value))
-
-    return collect
 
 
 async def test_a_worker_reads_what_was_there_and_what_comes(house: House) -> None:
@@ -354,6 +274,113 @@ async def test_a_worker_reads_on_after_its_queue_was_full(house: House) -> None:
     await house.until(house.bus.settled)
     assert sorted(seen) == list(range(1000))
     await house.until(lambda: house.committed() == 1000)
+
+
+async def test_rebalances_while_queues_are_full_lose_nothing(house: House) -> None:
+    seen: list[int] = []
+
+    async def slow(stream: Any) -> None:
+        async for value in stream:
+            for _ in range(int(value) % 4):
+                await asyncio.sleep(0)
+            seen.append(int(value))
+
+    settings = {"stream_buffer_maxsize": 2, "broker_max_poll_records": 7}
+    await house.worker(slow, **settings)
+    for i in range(15):
+        house.publish(100 * i, 100 * (i + 1))
+        other = await house.worker(slow, **settings)
+        for _ in range(i):
+            await asyncio.sleep(0)
+        await other.stop()
+    await house.until(house.bus.settled)
+    assert len(list(house.bus.group("group").seats())) == 1
+    assert set(seen) == set(range(1500))
+    await house.until(lambda: house.committed() == 1500)
+
+
+async def test_a_worker_that_lags_sleeps_for_no_longer_than_its_queue_is_full(house: House) -> None:
+    seen: list[int] = []
+
+    async def slow(stream: Any) -> None:
+        async for value in stream:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            seen.append(int(value))
+
+    house.publish(0, 2000, partitions=1)
+    await house.worker(slow, stream_buffer_maxsize=16, broker_max_poll_records=20)
+    await house.until(lambda: len(seen) == 2000)
+
+
+async def test_a_handler_at_work_during_a_rebalance_is_waited_for(house: House) -> None:
+    may_go = asyncio.Event()
+
+    async def block(stream: Any) -> None:
+        async for _ in stream:
+            await may_go.wait()
+
+    first = await house.worker(block)
+    house.publish(1, 2)
+    await house.until(lambda: first.consumer.unacked)
+    seen: list[int] = []
+    second = await house.worker(collector(seen))
+    await house.until(lambda: seen == [1])  # its partition has moved, and it was delivered again
+    assert partitions(second) == {1, 3}
+    await house.until(lambda: house.committed() == 1)
+    for _ in range(20):
+        assert not house.bus.settled()
+        await asyncio.sleep(TURN_S)
+    may_go.set()
+    await house.until(house.bus.settled)
+    assert house.committed() == 1
+
+
+async def test_finished_messages_are_let_go_of(house: House) -> None:
+    seen: list[int] = []
+    app = await house.worker(collector(seen), broker_max_poll_records=10)
+    for i in range(20):
+        house.publish(50 * i, 50 * (i + 1))
+        await house.until(lambda n=50 * (i + 1): len(seen) == n)
+    assert len(app.consumer._unfinished) <= 200
+
+
+async def test_a_message_that_was_skipped_is_not_acknowledged(house: House) -> None:
+    app = await house.worker(collector([]))
+    house.publish(0, 1)
+    await house.until(house.bus.settled)
+    generation = app.consumer_generation_id
+    await app.consumer.commit()
+
+    def message(generation: int, offset: int) -> ConsumerMessage:
+        tp = TP("in", 0)
+        return ConsumerMessage("in", 0, offset, 0.0, 0, [], b"k", b"v", None, tp=tp, generation_id=generation)
+
+    assert not app.consumer.ack(message(generation - 1, 1))
+    app.consumer.stop_flow()
+    assert not app.consumer.ack(message(generation, 1))
+    app.consumer.resume_flow()
+    handled_late = message(generation - 1, 1)
+    handled_late.tracked = True
+    assert app.consumer.ack(handled_late)
+    assert app.consumer.ack(message(generation, 2))  # one that does not decode
+
+
+async def test_positions_follow_faust(house: House) -> None:
+    house.publish(0, 40)
+    app = await house.worker(collector([]))
+    await house.until(lambda: house.committed() == 40)
+    tp = TP("in", 2)
+    consumer = app.consumer
+    assert (consumer.highwater(tp), await consumer.highwaters(tp)) == (10, {tp: 10})
+    assert await consumer.earliest_offsets(tp) == {tp: 0}
+    consumer.stop_flow()
+    await consumer.seek_wait({tp: 4})
+    assert await consumer.position(tp) == 4
+    assert (await consumer.seek_to_committed())[tp] == 10
+    assert await consumer.position(tp) == 10
+    assert consumer.key_partition("in", b"k") == app.producer.key_partition("in", b"k").partition
+    assert consumer.key_partition("in", b"k", 3) == 3
 
 
 async def test_messages_from_other_threads_wake_a_worker(house: House) -> None:

@@ -63,6 +63,18 @@ def test_nothing_is_dealt_before_all_have_joined_again() -> None:
     assert group.committed == {Place("t", 0): 7}
 
 
+def test_one_that_has_joined_again_owns_nothing_until_all_have() -> None:
+    group = Group("g", TIMEOUT_S)
+    first = group.join({"t": 2}, asleep, 0.0)
+    group.join({"t": 2}, asleep, 0.0)
+    group.rejoin(first)
+    group.join({"t": 2}, asleep, 0.0)
+    group.rejoin(first)
+    assert group.rebalancing
+    with pytest.raises(NotOwner, match="does not own"):
+        group.commit(first, group.generation, {Place("t", 0): 1})
+
+
 def test_a_silent_member_is_expelled_and_ends_the_wait_of_the_others() -> None:
     group = Group("g", TIMEOUT_S)
     silent = group.join({"t": 2}, asleep, 0.0)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from twin.bus.base import Place, Record
+from twin.bus.base import Place
 from twin.bus.memory import MemoryBus, MemoryMember
 from twin.errors import BusError, NotOwner
 from twin.events.control import Command
@@ -90,28 +90,38 @@ def test_retention_in_seconds_counts_from_the_publishing(bus: MemoryBus, clock: 
     assert [record.value for record in bus.read(["t"], start="beginning").poll()] == [b"30", b"61", b"62"]
 
 
-def test_a_waiting_poll_is_woken_by_a_message_and_by_a_close(bus: MemoryBus) -> None:
-    for consumer in (bus.read(["t"]), bus.join("g", ["t"])):
-        consumer.poll()
-        got: list[list[Record]] = []
-        waiting = threading.Thread(target=lambda consumer=consumer, got=got: got.append(consumer.poll(60.0)))
-        waiting.start()
-        bus.publish("t", b"v", key=b"k")
-        waiting.join(30.0)
-        assert [record.value for record in got[0]] == [b"v"]
-        refused: list[BusError] = []
+@pytest.mark.parametrize("kind", ["reader", "member"])
+def test_a_waiting_poll_is_woken_by_a_message_and_by_a_close(kind: str) -> None:
+    # with so long a session no heartbeat ends the wait by itself
+    bus = MemoryBus("wake-test", session_timeout_s=1e6)
+    bus.create_topics([Topic("t", Command, 4, "any", "event")])
+    consumer = bus.read(["t"]) if kind == "reader" else bus.join("g", ["t"])
+    consumer.poll()
+    got: list[bytes | None] = []
+    came, closed = threading.Event(), threading.Event()
 
-        def poll_until_closed(consumer: object = consumer, refused: list[BusError] = refused) -> None:
-            try:
-                consumer.poll(60.0)  # type: ignore[attr-defined]
-            except BusError as exc:
-                refused.append(exc)
+    def poll_until_closed() -> None:
+        try:
+            while True:
+                got.extend(record.value for record in consumer.poll(60.0))
+                came.set()
+        except BusError:
+            closed.set()
 
-        waiting = threading.Thread(target=poll_until_closed)
-        waiting.start()
-        consumer.close()
-        waiting.join(30.0)
-        assert len(refused) == 1
+    def wait_until_it_waits() -> None:
+        while not consumer._ready._waiters:  # type: ignore[attr-defined]
+            assert waiting.is_alive()
+
+    waiting = threading.Thread(target=poll_until_closed)
+    waiting.start()
+    wait_until_it_waits()
+    bus.publish("t", b"v", key=b"k")
+    assert came.wait(30.0)
+    wait_until_it_waits()
+    consumer.close()
+    assert closed.wait(30.0)
+    assert got == [b"v"]
+    bus.close()
 
 
 def test_many_threads_publish_and_all_arrives_once_and_in_order(bus: MemoryBus) -> None:
@@ -226,6 +236,26 @@ def test_a_rebalance_and_a_silent_member_are_not_settled(bus: MemoryBus, clock: 
     assert len(first.assignment) == 4
 
 
+def test_an_expelled_member_that_was_the_last_holds_nothing_up(bus: MemoryBus, clock: Clock) -> None:
+    member = bus.join("g", ["t"])
+    member.poll()
+    member.drop()
+    clock.now_s += 11.0
+    assert bus.settled()
+
+
+def test_a_committed_offset_is_never_below_the_start_of_its_log(bus: MemoryBus) -> None:
+    bus.create_topics([Topic("small", Command, 1, "any", "event", retention_bytes=1000)])
+    member = bus.join("g", ["small"])
+    member.poll()
+    place = Place("small", 0)
+    member.commit({place: 0})
+    assert member._cable.committed(place) == 0
+    for _ in range(100):
+        bus.publish("small", bytes(99), key=b"k")
+    assert member._cable.committed(place) == 90
+
+
 def test_a_dropped_member_reads_and_commits_nothing(bus: MemoryBus) -> None:
     member = bus.join("g", ["t"])
     member.poll()
@@ -286,7 +316,7 @@ class GroupLife(RuleBasedStateMachine):
 
     def join(self) -> MemoryMember:
         def assigned(places: frozenset[Place]) -> None:
-            generation = member._line.generation
+            generation = member._cable.generation
             for place in places:
                 assert self.owners.setdefault((generation, place), member) is member
                 self.next.pop((member, place), None)
@@ -322,8 +352,8 @@ class GroupLife(RuleBasedStateMachine):
         try:
             member.commit()
         except NotOwner:
-            seat = self.bus.group("g").seat(member._line._member)
-            assert seat is None or seat.generation != member._line.generation
+            seat = self.bus.group("g").seat(member._cable._member)
+            assert seat is None or seat.generation != member._cable.generation
 
     @precondition(lambda self: self.members)
     @rule(data=st.data())

@@ -108,11 +108,15 @@ def test_a_picture_is_made_once_for_all(live_world: World, monkeypatch):
         assert sorted(made) == ["run", "site"]
 
 
-def test_nothing_is_made_when_nobody_looks(live_world: World, monkeypatch):
-    monkeypatch.setattr(live_world.parts.live, "decode", lambda *_args: pytest.fail("decoded"))
-    live_world.take(racks(live_world.site, 0, 5, {}))
-    for _ in range(9):
+def test_nobody_looking_costs_one_look_at_the_floor_in_ten_beats(live_world: World, monkeypatch):
+    live, decoded = live_world.parts.live, []
+    inner = live.decode
+    monkeypatch.setattr(live, "decode", lambda *asked: decoded.append(asked) or inner(*asked))
+    for tick in range(5, 14):  # the first beat was that of the start
+        live_world.take(racks(live_world.site, 0, tick, {}), picture(live_world.site, tick))
+        assert decoded == []
         live_world.beat()
+    assert len(decoded) == 1
 
 
 def test_the_floor_comes_as_bytes_one_layer_at_a_time(live_world: World):

@@ -1,7 +1,8 @@
 from uuid import uuid4
 
 from tests.console.worlds import RUN, START_MS, World, control, model_record
-from twin.console.orders import COMMAND_GOOD_FOR_MS, COMMANDS_KEPT_N, WATCHED_MAX_N
+from twin.console.orders import COMMAND_GOOD_FOR_MS, COMMANDS_KEPT_N, WATCHED_MAX_N, Order
+from twin.errors import BusError
 from twin.events.control import Command, CommandResult, RunRequest
 from twin.events.head import split
 from twin.events.instructor import Inject
@@ -103,19 +104,23 @@ def test_a_frozen_or_ended_run_takes_no_command_and_a_paused_one_does(world: Wor
 
 def test_a_command_that_the_bus_refused_can_be_sent_again(live_world: World, monkeypatch):
     body = command()
-    monkeypatch.setattr("twin.console.orders.COMMAND_GOOD_FOR_MS", -10 * START_MS)  # no command has such an expiry
-    live_world.client._transport.raise_server_exceptions = False
-    assert live_world.post("/api/commands", body, "trainee").status_code == 500
+
+    def gone(*_args, **_kwargs):
+        raise BusError("gone")
+
+    monkeypatch.setattr(live_world.bus, "publish", gone)
+    assert live_world.post("/api/commands", body, "trainee").status_code == 503
+    assert live_world.get(f"/api/commands/{body['id']}").status_code == 404
     monkeypatch.undo()
     assert live_world.post("/api/commands", body, "trainee").status_code == 202
     assert len(live_world.sent("commands")) == 1
 
 
 def test_remembered_ids_are_bounded(live_world: World):
-    for _ in range(COMMANDS_KEPT_N + 5):
-        live_world.clock.move(1)
-        live_world.post("/api/commands", command(), "trainee")
-    assert len(live_world.parts.orders._orders) == COMMANDS_KEPT_N
+    orders = live_world.parts.orders
+    for number in range(COMMANDS_KEPT_N + 5):
+        orders.command(Order(str(number), "chiller-3", "chiller.start", {}, "trainee"))
+    assert len(orders._orders) == COMMANDS_KEPT_N
 
 
 def test_the_catalogue_is_what_was_passed_in(world: World):

@@ -23,6 +23,8 @@ def test_a_clock_that_goes_back_gives_nothing_and_breaks_nothing():
         rates.take("injects", "me")
     clock.move(-3600)
     assert rates.take("injects", "me") > 0
+    clock.move(0.2)
+    assert rates.take("injects", "me") == 0
 
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=200))

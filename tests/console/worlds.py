@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import numpy as np
 import orjson
 from fastapi import FastAPI
@@ -88,9 +89,16 @@ class World:
         assert answer.status_code == 303
 
     def socket(self, role: Role | None = None, headers: Mapping[str, str] | None = None) -> Any:
-        """Open ``/ws`` as a program, or with the cookie and the headers given."""
+        """Open ``/ws`` as a program, or with the cookie and the headers given; what never comes fails the test."""
         sent = dict(headers or {}) if role is None else self.bearer(role)
-        return self.client.websocket_connect("ws://localhost:8765/ws", headers=sent)
+        session = self.client.websocket_connect("ws://localhost:8765/ws", headers=sent)
+
+        async def receive() -> Any:
+            with anyio.fail_after(10):
+                return await session._send_rx.receive()
+
+        session.receive = lambda: session.portal.call(receive)
+        return session
 
     def take(self, *records: Record) -> None:
         self.parts.live.take(records)

@@ -72,6 +72,13 @@ def test_more_air_and_drier_air_cool_better_but_never_below_wet_bulb(water_in_c,
     assert small(water_in_c, wet_bulb_c - 1.0, fan_ratio).water_c <= out + 1e-6
 
 
+def test_drier_air_than_designed_raises_the_conductance():
+    as_rated = {"water_kg_s": 1.089, "air_kg_s": 0.67, "pressure_pa": 101_325.0}
+    corrected = tower.outlet(32.0, 15.6, ua_w_per_k=SMALL_UA, design_wet_bulb_c=25.6, **as_rated).water_c
+    by_hand = tower.outlet(32.0, 15.6, ua_w_per_k=SMALL_UA * 1.081, design_wet_bulb_c=15.6, **as_rated).water_c
+    assert corrected == pytest.approx(by_hand, abs=1e-9)
+
+
 def test_water_at_wet_bulb_is_not_cooled():
     assert small(20.0, 20.0, 1.0).water_c == pytest.approx(20.0)
 

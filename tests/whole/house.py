@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections import defaultdict
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from producers.loop import Loop
 from twin.bus.base import Record
 from twin.bus.memory import MemoryBus
 from twin.embedded import Worker, make_worker
-from twin.errors import MessageInvalid
 from twin.events.control import RunControl, RunRequest
 from twin.events.head import Head, encode_model, split
 from twin.events.layout import FrameLayout
@@ -229,18 +229,19 @@ class House:
         self.tap()
         return [record for record in self.records if record.topic == topic]
 
-    def sent_hall_power_w(self) -> dict[tuple[str, int, int], list[float]]:
-        """Add the frames up as they were sent: (run, epoch, tick) -> power of each hall."""
+    def sent_hall_power_w(self, leave_out: Container[tuple[int, int]] = ()) -> dict[tuple[str, int, int], list[float]]:
+        """Add the frames up as they were sent: (run, epoch, tick) -> power of each hall.
+
+        ``leave_out``: (partition, offset) of messages that were broken on purpose.
+        """
         halls = self.site.layout
         sums: dict[tuple[str, int, int], list[float]] = defaultdict(lambda: [0.0] * halls.hall_count)
         for record in self.of("telemetry.gpu"):
-            try:
-                head, data = split(record.value)
-                power = json.loads(data)["server"]["power_w"]
-            except (MessageInvalid, ValueError, KeyError, TypeError):
-                continue  # broken on purpose
+            if (record.partition, record.offset) in leave_out:
+                continue
+            head, data = split(record.value)
             hall = int(halls.array_hall[halls.array_index(head.key)])
-            sums[head.run, head.epoch, head.tick][hall] += sum(power)
+            sums[head.run, head.epoch, head.tick][hall] += sum(json.loads(data)["server"]["power_w"])
         return dict(sums)
 
     def twin_hall_power_w(self, field: str = "power_w") -> dict[tuple[str, int, int], list[float]]:

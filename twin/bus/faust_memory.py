@@ -5,17 +5,33 @@ members of ``MemoryBus.join`` do. Importing this module makes the scheme known t
 
 Notes
 -----
-An app for this transport::
+An app for it is built inside the running loop, started once and never again::
 
     app = faust.App(
-        "rows", broker="memory://demo", store="memory://", origin="twin", autodiscover=False,
-        web_enabled=False, topic_disable_leader=True, topic_allow_declare=True, stream_wait_empty=False,
-        broker_commit_interval=1.0, stream_buffer_maxsize=32768, datadir=<an existing folder>,
+        "rows",                         # the consumer group; every worker of it is an app of its own
+        broker="memory://demo",         # the bus exists already
+        store="memory://",
+        datadir=folder,                 # it exists; else Faust makes <id>-data where the process stands
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,      # else it makes a topic to choose a leader with
+        stream_wait_empty=False,        # else a stop waits for what a noack() agent still holds
+        stream_buffer_maxsize=32768,
+        broker_commit_interval=1.0,
+        TableManager=Tables,            # else each start sleeps one second
     )
-    app.loop = asyncio.get_running_loop()
-    app.finalize()
-    await app.start()   # returns when the app has its partitions; look at app.crashed then
+    topic = app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    app.agent(topic, name="frames")(function)
+    await app.start()                   # it has its partitions now, unless app.crashed: see app.crash_reason
+    await app.wait_until_stopped()      # returns on a crash too
+    await app.stop()                    # commits, says goodbye; a crashed app needs it as well
 
+``start`` waits for its group: while that waits for a silent member to be expelled, so does ``start``.
+
+Where it differs from Faust on Kafka: what was acknowledged is committed on revoke (Faust's own driver forgets it, so
+that it is delivered again), a message that is too large raises ``MessageTooLarge`` at the sender, and ``send_soon``
+does not buffer. Agents that acknowledge by themselves must do so in the order of offsets: Faust commits past a single
+hole.
 """
 
 import asyncio
@@ -33,7 +49,7 @@ from mode import Service, want_seconds
 from mode.utils.futures import done_future
 
 from twin.bus.base import Place, Record
-from twin.bus.line import HEARTBEATS_PER_SESSION, Line, Step
+from twin.bus.cable import HEARTBEATS_PER_SESSION, Cable, Step
 from twin.bus.log import Retention
 from twin.bus.memory import MemoryBus
 from twin.errors import NotOwner
@@ -54,15 +70,20 @@ def _headers(headers: Any) -> Iterable[tuple[str, bytes]]:
 
 
 class Consumer(base.Consumer):
-    """A member of the app's group."""
+    """A member of the app's group.
+
+    Attributes
+    ----------
+    refused_commits
+        How many commits came too late, after a rebalance.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.refused_commits = 0
         self._bus = _bus_of(self.transport)
-        self._line: Line | None = None
+        self._cable: Cable | None = None
         self._owned: set[TP] = set()
-        self._may_commit = False
         self._limit = self.app.conf.broker_max_poll_records or _MAX_POLL_RECORDS
         self._heartbeat_s = min(
             self.app.conf.broker_heartbeat_interval, self._bus.session_timeout_s / HEARTBEATS_PER_SESSION
@@ -80,11 +101,10 @@ class Consumer(base.Consumer):
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         # the rest is done by _keep_membership: on_partitions_assigned waits until this method has returned
-        if self._line is not None:
+        if self._cable is not None:
             await self.commit()
-            self._may_commit = False
-            self._line.leave()
-        self._line = Line(
+            self._cable.leave()
+        self._cable = Cable(
             self._bus, sorted(topics), group=self.app.conf.id, wake=self._wake, idle=self._handlers_are_idle
         )
         self._group_changed.set()
@@ -98,7 +118,7 @@ class Consumer(base.Consumer):
     def _on_wake(self) -> None:
         self._wake_is_due = False
         self._records_came.set()
-        if self._line is not None and self._line.step() is not Step.STAY:
+        if self._cable is not None and self._cable.step() is not Step.STAY:
             self._group_changed.set()
 
     @Service.task
@@ -106,25 +126,24 @@ class Consumer(base.Consumer):
         while not self.should_stop:
             await self._group_changed.wait()
             self._group_changed.clear()
-            line = self._line
-            while line is not None and not self.app.should_stop and (step := line.beat()) is not Step.STAY:
+            cable = self._cable
+            while cable is not None and not self.app.should_stop and (step := cable.beat()) is not Step.STAY:
                 if step is Step.TAKE_UP:
-                    await self._take_up(line)
+                    await self._take_up(cable)
                 else:
-                    await self._give_up(line)
+                    await self._give_up(cable)
 
     @Service.task
     async def _heartbeat(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(self._heartbeat_s)
-            if self._line is not None and self._line.beat() is not Step.STAY:
+            if self._cable is not None and self._cable.beat() is not Step.STAY:
                 self._group_changed.set()
 
-    async def _give_up(self, line: Line) -> None:
+    async def _give_up(self, cable: Cable) -> None:
         self.app.on_rebalance_start()
         # Faust forgets what was acknowledged as soon as it hears of the revocation: commit it before
         await self.commit()
-        self._may_commit = False
         await self.on_partitions_revoked(self._owned)
         # A batch that is still being delivered would move Faust's read offset after the seek to come, past messages
         # that were never handled; the stopped flow ends it soon.
@@ -132,23 +151,22 @@ class Consumer(base.Consumer):
         await self.wait_first(self._batch_delivered)
         self._owned = set()
         self._drop_unfinished()
-        line.join()
+        cable.join()
 
-    async def _take_up(self, line: Line) -> None:
-        self._owned = {TP(place.topic, place.partition) for place in line.take_up()}
-        self.app.consumer_generation_id = line.generation
-        self._may_commit = True
-        await self.on_partitions_assigned(set(self._owned), line.generation)
+    async def _take_up(self, cable: Cable) -> None:
+        self._owned = {TP(place.topic, place.partition) for place in cable.take_up()}
+        self.app.consumer_generation_id = cable.generation
+        await self.on_partitions_assigned(set(self._owned), cable.generation)
 
     def drop(self) -> None:
         """Cut the cable: nothing passes to or from the bus any more, and no goodbye is said, as in a crash."""
-        if self._line is not None:
-            self._line.cut()
+        if self._cable is not None:
+            self._cable.cut()
         self.app.producer.drop()
 
     def close(self) -> None:
-        if self._line is not None:
-            self._line.leave()
+        if self._cable is not None:
+            self._cable.leave()
 
     async def on_stop(self) -> None:
         await super().on_stop()  # commits
@@ -177,11 +195,11 @@ class Consumer(base.Consumer):
 
     def _fetch(self, active_partitions: set[TP] | None) -> dict[TP, list[ConsumerMessage]]:
         fetched: dict[TP, list[ConsumerMessage]] = {}
-        if self._line is None:
+        if self._cable is None:
             return fetched
         generation = self.app.consumer_generation_id
         with self._bus.lock:
-            for record in self._line.take(self._limit, active_partitions):
+            for record in self._cable.take(self._limit, active_partitions):
                 message = _message(record, generation)
                 fetched.setdefault(message.tp, []).append(message)
                 self._unfinished.append(message)
@@ -226,10 +244,10 @@ class Consumer(base.Consumer):
     # -- offsets ------------------------------------------------------------------------------------------------------
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        if self._line is None or not self._may_commit:
+        if self._cable is None:
             return False
         try:
-            self._line.commit({Place(*tp): offset for tp, offset in offsets.items()})
+            self._cable.commit({Place(*tp): offset for tp, offset in offsets.items()})
         except NotOwner as exc:  # not the end of the app: the owner of today reads it again
             self.refused_commits += 1
             logger.warning(
@@ -239,23 +257,23 @@ class Consumer(base.Consumer):
         return True
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
-        if self._line is None:
+        if self._cable is None:
             return {}
-        committed = {tp: self._line.committed(Place(*tp)) for tp in self._owned}
+        committed = {tp: self._cable.committed(Place(*tp)) for tp in self._owned}
         for tp, offset in committed.items():
-            self._line.seek(Place(*tp), offset or 0)
+            self._cable.seek(Place(*tp), offset or 0)
         return committed
 
     async def _seek(self, partition: TP, offset: int) -> None:
-        if self._line is not None:
-            self._line.seek(Place(*partition), offset)
+        if self._cable is not None:
+            self._cable.seek(Place(*partition), offset)
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         for tp, offset in partitions.items():
             await self.seek(tp, offset)
 
     async def position(self, tp: TP) -> int | None:
-        return None if self._line is None else self._line.positions.get(Place(*tp))
+        return None if self._cable is None else self._cable.positions.get(Place(*tp))
 
     def highwater(self, tp: TP) -> int:
         end: int = self._bus.logs(tp.topic)[tp.partition].end

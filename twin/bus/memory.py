@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from twin.bus.base import Bus, Member, OnPlaces, Place, Reader, Record, Start
+from twin.bus.cable import HEARTBEATS_PER_SESSION, Cable, Step
 from twin.bus.group import Group
-from twin.bus.line import HEARTBEATS_PER_SESSION, Line, Step
 from twin.bus.log import Log, Retention, record_bytes
 from twin.errors import BusError, MessageTooLarge, NotOwner, UnknownTopic
 from twin.events.topics import MAX_MESSAGE_BYTES, Topic, full_name
@@ -63,8 +63,8 @@ class MemoryBus(Bus):
         self.closed = False
         self._wall_ms = wall_ms
         self._logs: dict[str, tuple[Log, ...]] = {}
-        self._readers: dict[str, list[Line]] = {}  # by topic: whom to wake
-        self._lines: set[Line] = set()
+        self._readers: dict[str, list[Cable]] = {}  # by topic: whom to wake
+        self._cables: set[Cable] = set()
         self._groups: dict[str, Group] = {}
         if _BUSES.setdefault(name, self) is not self:
             raise BusError(f"there is a memory bus named {name!r} already")
@@ -151,9 +151,9 @@ class MemoryBus(Bus):
                 raise MessageTooLarge(f"message of {size} bytes for {topic!r}: the limit is {MAX_MESSAGE_BYTES}")
             log.append(record, self.clock())
             place = Place(topic, partition)
-            for line in self._readers[topic]:
-                if place in line.positions:
-                    line.wake()
+            for cable in self._readers[topic]:
+                if place in cable.positions:
+                    cable.wake()
         return record
 
     def flush(self, timeout_s: float = 10.0) -> None:
@@ -172,20 +172,20 @@ class MemoryBus(Bus):
     ) -> "MemoryMember":
         return MemoryMember(self, group, topics, on_assigned, on_revoked)
 
-    def attach(self, line: Line) -> None:
-        """Take a consumer's line in: it is woken by its topics and counts in ``settled``."""
+    def attach(self, cable: Cable) -> None:
+        """Take a consumer's cable in: it is woken by its topics and counts in ``settled``."""
         with self.lock:
-            for topic in line.topics:
-                self._readers[topic].append(line)
-            self._lines.add(line)
+            for topic in cable.topics:
+                self._readers[topic].append(cable)
+            self._cables.add(cable)
 
-    def detach(self, line: Line) -> None:
-        """Forget a line."""
+    def detach(self, cable: Cable) -> None:
+        """Forget a cable."""
         with self.lock:
-            if line in self._lines:
-                self._lines.discard(line)
-                for topic in line.topics:
-                    self._readers[topic].remove(line)
+            if cable in self._cables:
+                self._cables.discard(cable)
+                for topic in cable.topics:
+                    self._readers[topic].remove(cable)
 
     def group(self, name: str) -> Group:
         """Return the group of a name; it comes into being with its first member and keeps its offsets for ever."""
@@ -209,37 +209,37 @@ class MemoryBus(Bus):
             now_s = self.clock()
             for group in self._groups.values():
                 group.expire(now_s)
-            return all(line.idle() for line in self._lines.copy())
+            return all(cable.idle() for cable in self._cables.copy())
 
     def close(self) -> None:
         with self.lock:
             self.closed = True
             if _BUSES.get(self.name) is self:
                 del _BUSES[self.name]
-            for line in self._lines:
-                line.wake()
+            for cable in self._cables:
+                cable.wake()
 
 
 class _Poller:
-    """What a reader and a member share: a line, and a thread that waits at its end."""
+    """What a reader and a member share: a cable, and a thread that waits at its end."""
 
-    def __init__(self, bus: MemoryBus, line: Callable[[Callable[[], None], Callable[[], bool]], Line]) -> None:
+    def __init__(self, bus: MemoryBus, cable: Callable[[Callable[[], None], Callable[[], bool]], Cable]) -> None:
         self._bus = bus
         self._ready = threading.Condition(bus.lock)
         self._busy = False  # the records of the last poll may still be in work
-        self._line = line(self._ready.notify_all, lambda: not self._busy)
+        self._cable = cable(self._ready.notify_all, lambda: not self._busy)
         self._closed = False
 
     def close(self) -> None:
         with self._ready:
             self._closed = True
-            self._line.leave()
+            self._cable.leave()
             self._ready.notify_all()
 
     def _take(self, limit: int) -> list[Record]:
         if self._closed or self._bus.closed:
             raise BusError("polled after it was closed")
-        records = self._line.take(limit)
+        records = self._cable.take(limit)
         self._busy = bool(records)
         return records
 
@@ -257,8 +257,8 @@ class MemoryReader(_Poller, Reader):
 
     def __init__(self, bus: MemoryBus, topics: Iterable[str], start: Start) -> None:
         names = tuple(topics)
-        super().__init__(bus, lambda wake, idle: Line(bus, names, wake=wake, idle=idle))
-        self._goal = self._line.start_reading(start)
+        super().__init__(bus, lambda wake, idle: Cable(bus, names, wake=wake, idle=idle))
+        self._goal = self._cable.start_reading(start)
 
     def poll(self, timeout_s: float = 0.0, *, limit: int = 1000) -> list[Record]:
         with self._ready:
@@ -270,7 +270,7 @@ class MemoryReader(_Poller, Reader):
 
     def caught_up(self) -> bool:
         with self._ready:
-            return all(self._line.positions[place] >= end for place, end in self._goal.items())
+            return all(self._cable.positions[place] >= end for place, end in self._goal.items())
 
 
 class MemoryMember(_Poller, Member):
@@ -285,10 +285,10 @@ class MemoryMember(_Poller, Member):
         on_revoked: OnPlaces | None,
     ) -> None:
         names = tuple(topics)
-        super().__init__(bus, lambda wake, idle: Line(bus, names, group=group, wake=wake, idle=idle))
+        super().__init__(bus, lambda wake, idle: Cable(bus, names, group=group, wake=wake, idle=idle))
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
-        self._line.join()
+        self._cable.join()
 
     def poll(self, timeout_s: float = 0.0, *, limit: int = 1000) -> list[Record]:
         while True:
@@ -297,21 +297,21 @@ class MemoryMember(_Poller, Member):
                 records = self._take(limit)
                 if records or timeout_s <= 0:
                     return records
-                if self._line.step() is Step.STAY:
+                if self._cable.step() is Step.STAY:
                     timeout_s = self._wait(timeout_s)
 
     def _rebalance(self) -> None:
         # outside the lock: what the callbacks do may take its time
-        while (step := self._line.beat()) is not Step.STAY:
+        while (step := self._cable.beat()) is not Step.STAY:
             if step is Step.TAKE_UP:
-                taken = self._line.take_up()
+                taken = self._cable.take_up()
                 if taken and self._on_assigned is not None:
                     self._on_assigned(taken)
             else:
                 given = self.assignment
                 if given and self._on_revoked is not None:
                     self._revoke(given, self._on_revoked)
-                self._line.join()
+                self._cable.join()
 
     def _revoke(self, given: frozenset[Place], on_revoked: OnPlaces) -> None:
         try:
@@ -320,13 +320,13 @@ class MemoryMember(_Poller, Member):
             logger.warning("commit_on_revoke=refused reason=%s", exc)
 
     def commit(self, offsets: Mapping[Place, int] | None = None) -> None:
-        self._line.commit(offsets)
+        self._cable.commit(offsets)
 
     def drop(self) -> None:
         """Fall silent without a goodbye, as in a crash: the session timeout hands the partitions over."""
-        self._line.cut()
+        self._cable.cut()
 
     @property
     def assignment(self) -> frozenset[Place]:
         with self._ready:
-            return frozenset(self._line.positions)
+            return frozenset(self._cable.positions)

@@ -92,7 +92,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
         finally:
             parts.live.journal.on_entry = None
-            parts.hub.stop()
             parts.feed.stop()
             beating.cancel()
             await asyncio.gather(reading, beating, return_exceptions=True)

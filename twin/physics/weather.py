@@ -29,14 +29,21 @@ def saturation_pressure_pa(temp_c: Quantity) -> Quantity:
     2338.8
     """
     t = np.asarray(temp_c, dtype=float) + 273.15
-    log_t = np.log(t)
-    water = (
-        -5.8002206e3 / t + 1.3914993 - 4.8640239e-2 * t + 4.1764768e-5 * t**2 - 1.4452093e-8 * t**3
-    ) + 6.5459673 * log_t
-    ice = (-5.6745359e3 / t + 6.3925247 - 9.677843e-3 * t + 6.2215701e-7 * t**2 + 2.0747825e-9 * t**3) + (
-        -9.484024e-13 * t**4 + 4.1635019 * log_t
-    )
-    return np.asarray(np.exp(np.where(t >= 273.16, water, ice)))[()]
+    wet = t >= 273.16
+    if wet.all():
+        return np.asarray(np.exp(_log_over_water(t)))[()]
+    return np.asarray(np.exp(np.where(wet, _log_over_water(t), _log_over_ice(t))))[()]
+
+
+def _log_over_water(t: Array) -> Array:
+    polynomial = 1.3914993 + t * (-4.8640239e-2 + t * (4.1764768e-5 - 1.4452093e-8 * t))
+    return np.asarray(-5.8002206e3 / t + polynomial + 6.5459673 * np.log(t))
+
+
+def _log_over_ice(t: Array) -> Array:
+    high = 6.2215701e-7 + t * (2.0747825e-9 - 9.484024e-13 * t)
+    polynomial = 6.3925247 + t * (-9.677843e-3 + t * high)
+    return np.asarray(-5.6745359e3 / t + polynomial + 4.1635019 * np.log(t))
 
 
 def humidity_ratio(vapour_pressure_pa: Quantity, pressure_pa: Quantity) -> Quantity:

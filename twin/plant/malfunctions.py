@@ -25,6 +25,8 @@ class MalfunctionKind(NamedTuple):
         Kinds of asset that it may hit.
     full_scale
         What severity 1 means.
+    lasts
+        Whether it goes on; else it is over once its ramp is, and its units stay as they are.
     params
         Values that each parameter may take.
     effect
@@ -34,6 +36,7 @@ class MalfunctionKind(NamedTuple):
     kind: str
     targets: tuple[str, ...]
     full_scale: str
+    lasts: bool
     params: Mapping[str, tuple[str, ...]]
     effect: Callable[[Plant, ActiveMalfunction, float], None]
 
@@ -121,6 +124,8 @@ def step(plant: Plant, until_s: float) -> None:
         level = level_at(active, until_s)
         if level > 0.0:
             MALFUNCTIONS[active.kind].effect(plant, active, level)
+            if not MALFUNCTIONS[active.kind].lasts and level >= active.severity:
+                plant.malfunctions.remove(active)
 
 
 def level_at(active: ActiveMalfunction, at_s: float) -> float:
@@ -185,6 +190,7 @@ MALFUNCTIONS: dict[str, MalfunctionKind] = {
             "chiller_trip",
             ("chiller", "cooling_plant"),
             "all chillers of the target trip; they can be reset at once",
+            False,
             {},
             _trip_chillers,
         ),
@@ -192,6 +198,7 @@ MALFUNCTIONS: dict[str, MalfunctionKind] = {
             "pump_degraded",
             ("pump", "cdu"),
             "the pump's flow falls to nothing; a facility pump trips at full scale",
+            True,
             {"pump": PUMP_NAMES},
             _degrade_pump,
         ),
@@ -199,6 +206,7 @@ MALFUNCTIONS: dict[str, MalfunctionKind] = {
             "turbine_trip",
             ("turbine", "gas_skid"),
             "all turbines of the target trip; they can be reset at once",
+            False,
             {},
             _trip_turbines,
         ),

@@ -1,11 +1,11 @@
 """The plant as one thing: its state, what was built, and what follows from both."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.errors import SiteInvalid
 from twin.plant.asbuilt import AsBuilt
 from twin.plant.cooling import Cooling, CoolingWork
 from twin.plant.counters import Counters
@@ -19,7 +19,8 @@ from twin.site import Site
 from twin.site.units import UnitKind, members
 
 Value = float | str | bool
-INDEXED: tuple[UnitKind, ...] = ("pump", "chiller", "turbine", "loop", "tower_cell", "ups", "switch")
+_IDS = {"hall": r"H\d+", "array": r"A\d+", "rack": r"R\d+", "server": r"R\d+-s\d+", "gpu": r"R\d+-g\d+"}
+INDEXED: tuple[UnitKind, ...] = ("pump", "chiller", "turbine", "loop")
 
 
 @dataclass
@@ -118,18 +119,12 @@ def kind_of(plant: Plant, asset: str) -> str:
     layout = plant.site.layout
     if asset in plant.jobs.id:
         return "job"
-    for kind, find in (
-        ("hall", layout.hall_index),
-        ("array", layout.array_index),
-        ("rack", layout.rack_index),
-        ("server", layout.server_index),
-        ("gpu", layout.gpu_index),
-    ):
-        try:
-            find(asset)
-        except SiteInvalid:
-            continue
-        return kind
+    for kind, pattern in _IDS.items():
+        if re.fullmatch(pattern, asset):
+            find = {"server": layout.server_index, "gpu": layout.gpu_index, "rack": layout.rack_index}
+            find |= {"array": layout.array_index, "hall": layout.hall_index}
+            find[kind](asset)
+            return kind
     return plant.site.unit(asset).kind
 
 

@@ -86,8 +86,8 @@ class DuckStore(Store):
         self._files: dict[tuple[Bucket, int], DuckFile] = {}
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._closed = False
-        with self._lock:
-            self._connected()
+        with self._session():
+            pass
 
     # -- opening, closing, what to do with DuckDB's own errors
 
@@ -96,18 +96,14 @@ class DuckStore(Store):
         if self._closed:
             raise StoreUnavailable(f"the history in {self._folder} is closed")
         if self._connection is None:
-            connection = duckdb.connect(":memory:", config=_CONFIG | {"temp_directory": str(self._folder / "spill")})
-            try:
-                take_folder(connection, self._folder)
-                for bucket, start_ms in files_in(self._folder):
-                    file = attach_or_move(connection, self._folder, bucket, start_ms)
-                    if file is not None:
-                        self._files[bucket, start_ms] = file
-            except StoreUnavailable:
-                self._files.clear()
-                connection.close()
-                raise
-            self._connection = connection
+            self._connection = duckdb.connect(
+                ":memory:", config=_CONFIG | {"temp_directory": str(self._folder / "spill")}
+            )
+            take_folder(self._connection, self._folder)
+            for bucket, start_ms in files_in(self._folder):
+                file = attach_or_move(self._connection, self._folder, bucket, start_ms)
+                if file is not None:
+                    self._files[bucket, start_ms] = file
         return self._connection
 
     def close(self) -> None:
@@ -129,10 +125,9 @@ class DuckStore(Store):
         failed, and what memory holds of a file may be ahead of it.
         """
         with self._lock:
-            connection = self._connected()
             sound = False
             try:
-                yield connection
+                yield self._connected()
                 sound = True
             except duckdb.DataError as error:
                 raise StoreRejected(f"the history refuses a value: {one_line(error)}") from error

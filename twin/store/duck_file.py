@@ -105,7 +105,7 @@ class DuckFile:
     @property
     def database(self) -> str:
         """The name in SQL."""
-        return self.path.stem.replace("-", "_") if self.bucket == "live" else "m" + self.path.stem.replace("-", "_")
+        return "file_" + self.path.stem.replace("-", "_")
 
     @property
     def end_ms(self) -> int:

@@ -106,11 +106,28 @@ async function fillStrips(to) {
     const query = new URLSearchParams({ series: names.join(","), from: to - 120_000, to, points: 120 });
     return (await get(`/api/history?${query}`)).series;
   };
-  const rows = (series, combine) => series[0].t.map((ts, i) => [ts, combine(series.map((one) => one.v[i] ?? null)), null]);
-  const hottest = (values) => values.filter((v) => v !== null).reduce((a, b) => (a === null ? b : Math.max(a, b)), null);
+  // One row for each time that any of the curves has.
+  const rows = (series, combine) => {
+    const byTime = new Map();
+    series.forEach((one, i) => one.t.forEach((ts, j) => {
+      if (!byTime.has(ts)) byTime.set(ts, series.map(() => null));
+      byTime.get(ts)[i] = one.v[j];
+    }));
+    return [...byTime].sort(([one], [other]) => one - other).map(([ts, values]) => [ts, combine(values), null]);
+  };
+  const gpus = site.halls.map((hall) => hall.arrays.reduce((n, array) => n + array.gpus, 0));
+  const temps = (values) => {
+    const [hottest, means] = [values.slice(0, halls.length), values.slice(halls.length)];
+    const known = means.map((_, i) => i).filter((i) => means[i] !== null);
+    const total = known.reduce((n, i) => n + gpus[i], 0);
+    const mean = total ? known.reduce((sum, i) => sum + means[i] * gpus[i], 0) / total : null;
+    return [hottest.some((v) => v !== null) ? Math.max(...hottest.filter((v) => v !== null)) : null, mean];
+  };
   try {
     strips.power.prepend(rows(await curves(["site.facility_power_w"]), (values) => values));
-    strips.temp.prepend(rows(await curves(halls.map((hall) => `hall.gpu_temp_max_c@${hall}`)), (values) => [hottest(values), null]));
+    const hottest = await curves(halls.map((hall) => `hall.gpu_temp_max_c@${hall}`));
+    const means = await curves(halls.map((hall) => `hall.gpu_temp_mean_c@${hall}`));
+    strips.temp.prepend(rows(hottest.concat(means), temps));
     strips.loop.prepend(rows(await curves(loops.map((loop) => `loop.supply_c@${loop.id}`)), (values) => values));
   } catch {
     // no history: nothing to fill in

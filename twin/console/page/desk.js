@@ -1,8 +1,8 @@
 // The desk: what this seat may do, and what became of it.
 
-import { get, post, put, remove } from "./api.js";
+import { get, post, put, remove, uuid } from "./api.js";
 
-const STANDBY = 1;
+const READY = [1, 0]; // standby, off
 const ANSWER_TRIES = 10;
 const $ = (id) => document.getElementById(id);
 const wait = (ms) => new Promise((done) => { setTimeout(done, ms); });
@@ -86,8 +86,8 @@ export class Desk {
   async start() {
     const plant = this.plants.find((one) => one.hall === $("hall").value);
     const chillers = this.site.units.filter((unit) => unit.kind === "chiller" && unit.hall === $("hall").value);
-    const first = Math.max(plant?.chillers.indexOf(STANDBY) ?? 0, 0);
-    const command = { id: crypto.randomUUID(), unit: chillers[first].id, verb: "chiller.start", params: {} };
+    const first = READY.map((code) => plant?.chillers.indexOf(code) ?? -1).find((i) => i >= 0) ?? 0;
+    const command = { id: uuid(), unit: chillers[first].id, verb: "chiller.start", params: {} };
     const name = `start ${command.unit}`;
     if ((await this.order(() => post("/api/commands", command), `${name}: sent`)) === null) return;
     for (let i = 0; i < ANSWER_TRIES; i++) {
@@ -95,7 +95,8 @@ export class Desk {
       const answer = await this.order(() => get(`/api/commands/${command.id}`), `${name}: ${i < ANSWER_TRIES - 1 ? "sent" : "no answer yet"}`);
       if (answer === null) return;
       if (answer.state !== "pending") {
-        this.say(`${name}: ${answer.state}${answer.reason ? `: ${answer.reason}` : ""}`, answer.state === "rejected");
+        const rejected = answer.state === "rejected";
+        this.say(rejected ? `${name}: rejected: ${answer.reason}` : `${name}: accepted`, rejected);
         return;
       }
     }

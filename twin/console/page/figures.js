@@ -4,6 +4,7 @@ import { age, clockOf, dateOf, number, percent, power, temp, withUnit } from "./
 
 const NS = "http://www.w3.org/2000/svg";
 const BADGES = { running: "LIVE", paused: "PAUSED", frozen: "FROZEN", ended: "ENDED" };
+const LAG_S = 3; // above it the twin is not well
 const $ = (id) => document.getElementById(id);
 
 function set(name, text) {
@@ -31,6 +32,7 @@ export function showTwin(twin, picture) {
   if (picture.stale) words.push(`data ${age(picture.age_s)}`);
   if (twin.arrays_stale) words.push(`${number(twin.arrays_stale)} of ${number(twin.arrays)} arrays stale`);
   if (twin.dead_letters) words.push(`${number(twin.dead_letters)} dead letters`);
+  if (twin.lag_s > LAG_S) words.push(`lag ${number(twin.lag_s, 0)} s`);
   const lag = twin.lag_s === null ? "" : `, lag ${number(twin.lag_s, 2)} s`;
   $("twin").textContent = words.length ? `twin: ${words.join(", ")}` : `twin ok${lag}`;
 }
@@ -60,7 +62,7 @@ export function showSite({ site, temp: gpu, plants, stale, age_s }, limits) {
   set("gpus", number(site.gpu_n));
   set("down", number(site.gpu_down_n));
   set("throttled", number((site.throttle_sw_thermal_n ?? 0) + (site.throttle_hw_thermal_n ?? 0)));
-  set("water", withUnit(site.water_today_l === null ? null : site.water_today_l / 1000, 0, "m³"));
+  set("water", withUnit(site.water_today_l === null ? null : site.water_today_l / 1000, site.water_today_l < 1e5 ? 1 : 0, "m³"));
   set("makeup", withUnit(sum(plants.map((plant) => plant.makeup_l_min)), 0, "L/min"));
   set("wue", withUnit(site.wue_l_kwh, 2, "L/kWh"));
   set("wet-bulb", temp(plants[0]?.wet_bulb_c));

@@ -14,7 +14,6 @@ export class Strip {
     this.curves = curves;
     this.points = []; // [ts, [value, ...], set]
     this.hasSet = set;
-    root.innerHTML = "";
     const head = document.createElement("header");
     const name = document.createElement("h2");
     name.textContent = title;
@@ -28,7 +27,7 @@ export class Strip {
     this.limits = document.createElement("div");
     this.limits.className = "limits";
     this.limits.append(document.createElement("span"), document.createElement("span"));
-    root.append(head, this.svg, this.limits);
+    root.replaceChildren(head, this.svg, this.limits);
   }
 
   clear() {

@@ -66,6 +66,8 @@ def _curve(
     name, _, asset = series_id.partition("@")
     measurement_name, _, field = name.partition(".")
     measurement = measurement_of(measurement_name)
+    if field in measurement.texts:
+        raise problem("invalid", f"series: {series_id} is a text", "texts have no curve")
     found = parts.context.store.series(
         measurement.name,
         [field],
@@ -77,8 +79,6 @@ def _curve(
     )
     if len(found) > 1:
         raise problem("invalid", f"series: {series_id} is {len(found)} series", "name one asset behind @")
-    if found and field not in found[0].fields:
-        raise problem("invalid", f"series: {series_id} is a text")
     return {
         "id": series_id,
         "unit": unit_of(field).symbol,
@@ -100,7 +100,7 @@ def _csv(curves: list[dict[str, Any]]) -> str:
     lines = ["series,unit,ts_ms,value"]
     for curve in curves:
         lines += [
-            f"{curve['id']},{curve['unit']},{ts},{'' if math.isnan(value) else value}"
+            f"{curve['id']},{curve['unit']},{ts},{value}"
             for ts, value in zip(curve["t"].tolist(), curve["v"].tolist(), strict=True)
         ]
     return "\n".join(lines) + "\n"

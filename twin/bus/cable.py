@@ -1,4 +1,4 @@
-"""A consumer's line to the memory bus: where it reads, and its seat in a group."""
+"""A consumer's cable to the memory bus: where it reads, and its seat in a group."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
@@ -23,7 +23,7 @@ class Step(Enum):
     TAKE_UP = "the rebalance is over: take the new partitions up"
 
 
-class Line:
+class Cable:
     """What any consumer has of the bus, be it polled by a thread or by Faust.
 
     Parameters
@@ -147,11 +147,11 @@ class Line:
         Raises
         ------
         NotOwner
-            Another owns the partitions by now, or the line was cut.
+            Another owns the partitions by now, or the cable was cut.
         """
         with self._bus.lock:
             if self._cut or self._group is None:
-                raise NotOwner("the line to the bus is cut")
+                raise NotOwner("the consumer has left or was cut off")
             self._group.commit(self._member, self.generation, self.positions if offsets is None else offsets)
 
     def leave(self) -> None:
@@ -159,6 +159,7 @@ class Line:
         with self._bus.lock:
             if self._group is not None and not self._cut:
                 self._group.leave(self._member)
+            self.cut()
             self.positions.clear()
             self._bus.detach(self)
 

@@ -1,0 +1,108 @@
+"""The whole console on a real port: it reads the bus by itself, serves sockets, and stops cleanly."""
+
+import asyncio
+import errno
+import socket
+
+import httpx2
+import orjson
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.console.worlds import RUN, TOKENS, Clock, control, picture
+from twin.bus.memory import MemoryBus
+from twin.console.app import make_console
+from twin.console.context import ConsoleContext
+from twin.console.hub import SERVER_STOPS
+from twin.console.seats import Seats
+from twin.console.server import listen, serve
+from twin.errors import StartError, UnknownTopic
+from twin.events.topics import TOPICS
+
+BEARER = {"Authorization": f"Bearer {TOKENS['observer']}"}
+
+
+async def briefly(seconds: float) -> None:
+    await asyncio.sleep(min(seconds, 0.02))
+
+
+def make(mini, store, bus):
+    clock = Clock()
+    seats = Seats(TOKENS, now_ms=clock)
+    return make_console(
+        ConsoleContext(
+            site=mini, bus=bus, store=store, seats=seats, now_ms=clock, version="1", namespace="ci", sleep=briefly
+        )
+    )  # fmt: skip
+
+
+async def until_closed(client) -> None:
+    while True:
+        await client.recv()
+
+
+@pytest.fixture
+def bus():
+    bus = MemoryBus("console-server")
+    yield bus
+    bus.close()
+
+
+def free_port() -> int:
+    with listen("127.0.0.1", 0) as opened:
+        return opened.getsockname()[1]
+
+
+async def test_it_reads_the_bus_serves_and_stops(mini, store, bus):
+    bus.create_topics(TOPICS, "ci")
+    port, stop, started = free_port(), asyncio.Event(), asyncio.Event()
+    app = make(mini, store, bus)
+    serving = asyncio.create_task(serve(app, host="127.0.0.1", port=port, stop=stop, on_started=started.set))
+    async with asyncio.timeout(20):
+        await started.wait()
+        for record in (control(5), picture(mini, 5)):
+            bus.publish(f"ci.{record.topic}", record.value, key=record.key)
+        async with connect(f"ws://127.0.0.1:{port}/ws", additional_headers=BEARER) as client:
+            await client.send('{"op":"sub","ch":"site"}')
+            channels = {}
+            while "site" not in channels:  # it comes when the reader has found it
+                message = orjson.loads(await client.recv())
+                channels[message["ch"]] = message
+            assert channels["site"]["site"]["facility_power_w"] == 250e6
+            async with httpx2.AsyncClient() as http:
+                answer = await http.get(f"http://127.0.0.1:{port}/api/run", headers=BEARER)
+                assert answer.json()["id"] == RUN
+                assert "server" not in answer.headers
+            stop.set()
+            with pytest.raises(ConnectionClosed) as closed:
+                await until_closed(client)
+            assert closed.value.rcvd.code == SERVER_STOPS
+        await serving
+    with listen("127.0.0.1", port):
+        pass  # the port is free again
+
+
+async def test_a_part_that_fails_ends_it(mini, store, bus):
+    stop = asyncio.Event()
+    with pytest.raises(UnknownTopic, match=r"ci\.run\.control"):
+        await serve(make(mini, store, bus), host="127.0.0.1", port=0, stop=stop, on_started=lambda: None)
+
+
+def test_a_port_in_use_is_one_clear_line():
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=rf"^port {port} is in use: .*COLOSSUS_CONSOLE_PORT"):
+            listen("127.0.0.1", port)
+
+
+def test_an_address_that_is_not_ours_is_one_clear_line(monkeypatch):
+    with pytest.raises(StartError, match=r"cannot listen on .*COLOSSUS_CONSOLE_HOST"):
+        listen("192.0.2.1", 8765)
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(StartError, match="port 80 is not allowed"):
+        listen("127.0.0.1", 80)

@@ -1,0 +1,52 @@
+"""The layers hold: import-linter's contracts, and what they cannot say."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from importlinter import cli
+
+ROOT = Path(__file__).parents[2]
+# Their time, chance and sleep are arguments; ``run/clock.py`` is the clock that entry points hand in.
+TIMELESS = ("physics", "plant", "state", "run", "events", "site", "kpi.py", "bus/base.py")
+CLOCKS = {"time", "random", "secrets", "uuid"}
+THE_CLOCK = Path("twin/run/clock.py")
+
+
+def imports(path: Path, *, top_only: bool = False) -> Iterator[str]:
+    """Return the first part of the name of each module that a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+def test_every_contract_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    exit_status = cli.lint_imports(config_filename="pyproject.toml", cache_dir=None)
+    told = capsys.readouterr().out
+    assert exit_status == cli.EXIT_STATUS_SUCCESS, told
+    assert "0 broken" in told
+
+
+def test_only_verbs_import_benchmarks() -> None:
+    for path in (ROOT / "twin").rglob("*.py"):
+        name = path.relative_to(ROOT).as_posix()
+        if name == "twin/cli.py":
+            assert "benchmarks" not in imports(path, top_only=True), "a verb imports it, when it is called"
+        else:
+            assert "benchmarks" not in imports(path), name
+
+
+def test_time_and_chance_are_arguments() -> None:
+    for place in TIMELESS:
+        path = ROOT / "twin" / place
+        for file in [path] if path.is_file() else path.rglob("*.py"):
+            if file.relative_to(ROOT) != THE_CLOCK:
+                assert not CLOCKS & set(imports(file)), file
+            text = file.read_text(encoding="utf-8")
+            assert "np.random.seed" not in text, file
+            assert ".now(" not in text, file

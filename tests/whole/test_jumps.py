@@ -1,0 +1,119 @@
+"""Jumps of one run: back, paused, faster, round and round; each tick is the same again, display time goes on."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from tests.whole.house import House
+from twin.events.head import split
+from twin.run.line import AHEAD_MS
+
+# What a jump does not bring back: ages, and what needs the ticks before.
+NOT_COMPARED = {"power_swing_w", "ramp_max_w_s", "ramp_min_w_s", "water_today_l"}
+
+
+def pictures(house: House) -> dict[tuple[int, int], dict[str, Any]]:
+    """(epoch, tick) -> site and halls of ``twin.site``."""
+    out = {}
+    for record in house.of("twin.site"):
+        head, data = split(record.value)
+        loaded = json.loads(data)
+        site = {name: value for name, value in loaded["site"].items() if name not in NOT_COMPARED}
+        out[head.epoch, head.tick] = {"site": site, "hall": loaded["hall"], "hist": loaded["gpu_hist"]}
+    return out
+
+
+def rows(house: House, topic: str) -> dict[tuple[int, int, str], bytes]:
+    """(epoch, tick, key) -> data of a topic, byte for byte."""
+    out = {}
+    for record in house.of(topic):
+        head, data = split(record.value)
+        out[head.epoch, head.tick, head.key] = data
+    return out
+
+
+async def test_every_pass_is_the_same(house: House) -> None:
+    for kind in ("rows", "site", "history"):
+        await house.hire(kind)
+    loop = house.begin(lock_step=True)
+    await house.run(330)
+    first = loop.owner.tick
+    assert first == 329
+
+    await house.ask("seek", tick=29)  # five minutes back
+    assert (loop.owner.epoch, loop.owner.continues, loop.owner.tick) == (1, False, 29)
+    await house.run(30)
+    await house.ask("pause")
+    house.clock.ms += 60_000
+    loop.turn()
+    await house.settled()
+    assert loop.owner.tick == 59
+    await house.ask("resume")
+    await house.ask("speed", speed=10.0)
+    await house.run(30)
+    await house.ask("loop", a=59, b=89, times=3)
+    before = len(house.of("twin.site"))
+    while loop.owner.epoch < 6 or loop.owner.tick < 100:
+        await house.run(1)
+    assert len(house.of("twin.site")) - before > 3 * 30
+    continues = {c.epoch: c.continues for c in map(house.control_of, house.of("run.control"))}
+    assert continues == {0: False, 1: False, 2: True, 3: True, 4: False, 5: False, 6: False}
+
+    got = pictures(house)
+    again = [(epoch, tick) for epoch, tick in got if epoch > 0]
+    assert len({tick for _, tick in again}) >= 70
+    assert {epoch for epoch, _ in again} == set(range(1, loop.owner.epoch + 1))
+    for epoch, tick in again:
+        assert got[epoch, tick] == got[0, tick], f"epoch {epoch} tick {tick}"
+    for topic in ("telemetry.gpu", "telemetry.grid", "telemetry.chillers"):
+        all_rows = rows(house, topic)
+        for (epoch, tick, key), data in all_rows.items():
+            assert data == all_rows[0, tick, key], f"{topic} epoch {epoch} tick {tick} {key}"
+
+    check_display_time(house)
+    assert house.store.stored("rack", loop.owner.run) == house.rack_rows_sent(loop.owner.run)
+
+
+def check_display_time(house: House) -> None:
+    """``ts`` of the ticks is strictly monotone, and never ahead of the wall clock by more than allowed."""
+    seen: dict[tuple[int, int], int] = {}
+    for record in house.of("telemetry.grid"):
+        head, _ = split(record.value)
+        seen[head.epoch, head.tick] = head.ts
+    ts = np.array(list(seen.values()))
+    assert (np.diff(ts) > 0).all()
+    assert ts[-1] <= house.clock.ms + AHEAD_MS
+
+
+async def test_a_jump_to_what_has_not_been_is_refused_and_the_run_goes_on(house: House) -> None:
+    loop = house.begin(lock_step=True)
+    await house.run(3)
+    answer = await house.ask("seek", tick=99)
+    assert answer.error is not None
+    assert "0..2" in answer.error
+    for verb, params, why in (
+        ("speed", {"speed": "fast"}, "number"),
+        ("speed", {"speed": -1}, "allowed"),
+        ("step", {"ticks": 1}, "running"),
+        ("loop", {"a": 5, "b": 2, "times": 1}, "allowed"),
+        ("start", {}, "under way"),
+        ("takeover", {}, "replay"),
+    ):
+        answer = await house.ask(verb, **params)
+        assert why in (answer.error or ""), verb
+    await house.run(2)
+    assert (loop.owner.tick, loop.owner.epoch) == (4, 0)
+
+
+async def test_single_steps_while_it_stands(house: House) -> None:
+    for kind in ("rows", "site", "history"):
+        await house.hire(kind)
+    loop = house.begin(lock_step=True)
+    await house.run(2)
+    await house.ask("freeze")
+    await house.ask("step", ticks=3)
+    await house.settled()
+    assert (loop.owner.tick, loop.owner.state) == (4, "frozen")
+    assert house.twin_hall_power_w() == house.sent_hall_power_w()
+    assert house.store.stored("rack", loop.owner.run) == 5 * 64
