@@ -70,7 +70,7 @@ class JobProducer:
             power_w=round(float(jobs.power_w[row])),
             power_low_w=round(float(jobs.power_low_w[row])),
             power_high_w=round(float(jobs.power_high_w[row])),
-            progress=round(float(jobs.progress_h[row]), 4),
+            progress_h=round(float(jobs.progress_h[row]), 4),
         )
 
 

@@ -1,6 +1,7 @@
 """``colossus …``: thin verbs. What they do is in the modules that they call."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from twin.console.client import ConsoleClient, door_file, write_door
+from twin.console.client import ConsoleClient, open_door
 from twin.errors import SettingInvalid, TwinError
 from twin.settings import load_settings
 
@@ -104,12 +105,16 @@ def demo(
         automatic_operator=operator,
     )
     twin = Embedded(settings, found, plan, clock=clock)
-    with door_file(settings) as door:
-        asyncio.run(twin.run(lambda entrance: _greet(entrance, door, browser=browser)))
+    with contextlib.ExitStack() as doors:
+
+        def greet(entrance: "Entrance") -> None:
+            doors.enter_context(open_door(settings, entrance.url, entrance.tokens["instructor"]))
+            _greet(entrance, browser=browser)
+
+        asyncio.run(twin.run(greet))
 
 
-def _greet(entrance: "Entrance", door: Path, *, browser: bool) -> None:
-    write_door(door, entrance.url, entrance.tokens["instructor"])
+def _greet(entrance: "Entrance", *, browser: bool) -> None:
     for role, token in entrance.tokens.items():
         typer.echo(f"{role:<10} {entrance.url}/enter?token={token}")
     typer.echo("stop with Ctrl-C")

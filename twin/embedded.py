@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import faust
 from pydantic import SecretStr
 
-import twin.bus.faust_memory  # noqa: F401  (makes memory:// known to Faust)
 from producers.families import PRODUCERS
 from producers.loop import Loop, run_until_stopped
 from twin.agents.apps import APPS, make_app
@@ -136,12 +136,15 @@ class Embedded:
         What runs.
     families
         Which telemetry the plant side publishes.
+    open_history
+        Opens the history in a folder.
     """
 
     settings: Settings
     site: Site
     plan: RunPlan
     families: tuple[str, ...] = tuple(PRODUCERS)
+    open_history: Callable[[Path], Store] = open_store
     clock: Clock = field(default_factory=SystemClock)
     loop: Loop | None = None
     bus: MemoryBus | None = None
@@ -153,7 +156,7 @@ class Embedded:
         """Run bus, history and the three apps; on the way out all that was published is stored."""
         bus = self.bus = MemoryBus("embedded")
         bus.create_topics(TOPICS, self.settings.namespace)
-        store = self.store = open_store(self.settings.data_dir / "history")
+        store = self.store = self.open_history(self.settings.data_dir / "history")
         layout = FrameLayout(self.site)
         workers = [
             make_worker(
@@ -349,7 +352,9 @@ def catalogue() -> Iterable[Verb]:
 
 
 def explain(error: BaseException) -> str:
-    """Say in one line why a process ends."""
+    """Say in one line why a process ends; a cause is added only where the error does not say it."""
+    if isinstance(error, TwinError) and not isinstance(error, StartError):
+        return str(error)
     text = str(error) if isinstance(error, TwinError) else f"{type(error).__name__}: {error}"
     cause = error.__cause__
     return f"{text} ({type(cause).__name__}: {cause})" if cause is not None and str(cause) not in text else text

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     namespace: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9-]{0,40})?$")
     data_dir: Path = Path("data")
     console_host: str = "127.0.0.1"
-    console_port: int = Field(default=8765, ge=1, le=65535)
+    console_port: int = Field(default=8765, ge=0, le=65535)
     console_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     console_token_instructor: SecretStr | None = Field(default=None, min_length=MIN_TOKEN_CHARACTERS)
     console_token_trainee: SecretStr | None = Field(default=None, min_length=MIN_TOKEN_CHARACTERS)

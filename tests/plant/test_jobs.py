@@ -41,6 +41,17 @@ def test_fast_activity_averages_to_the_tick(mini):
     assert fast[HERO].max() == pytest.approx(0.95, abs=0.005)
 
 
+@pytest.mark.parametrize("dt_s", [0.5, 1.0, 5.0])
+def test_fast_activity_is_that_of_the_last_second(mini, dt_s):
+    jobs = job_table.new(mini)
+    jobs.cycles[:] = 0.63
+    span_s = min(dt_s, 1.0)
+    last = job_table.mean_activity(jobs, (0.0, dt_s - span_s / 2, dt_s), 0.0)[:, 1]
+    job_table.step(jobs, dt_s, 0.0)
+    np.testing.assert_allclose(jobs.fast_activity[:, 10:].mean(axis=1), last, rtol=1e-9)
+    np.testing.assert_allclose(jobs.activity, job_table.mean_activity(jobs, (0.0, dt_s), 0.0)[:, 0], rtol=1e-9)
+
+
 def test_checkpoint_every_ten_minutes_is_seen_in_the_power(hot, run):
     run(hot, 570, dt_s=5.0)
     run(hot, 8)

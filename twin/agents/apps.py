@@ -10,6 +10,7 @@ from twin.agents import health, history, rows, site
 from twin.agents.context import Attached, Context
 from twin.agents.follower import Follower
 from twin.bus.base import Record
+from twin.bus.faust_memory import Tables
 from twin.errors import MessageInvalid
 from twin.events.control import RunControl
 from twin.events.head import split
@@ -55,6 +56,7 @@ def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
         full_name(name, context.namespace),
         broker=context.broker,
         store="memory://",
+        TableManager=Tables,  # there are no tables; the stock manager sleeps a second to make sure
         origin="twin",
         autodiscover=False,
         datadir=tempfile.gettempdir(),

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,7 +19,7 @@ from twin.agents.context import Attached, Context
 from twin.agents.points import PointMaker
 from twin.agents.pulse import record_of
 from twin.bus.base import Record
-from twin.errors import MessageInvalid, StoreRejected, StoreUnavailable
+from twin.errors import MessageInvalid, StartError, StoreRejected, StoreUnavailable
 from twin.events.derived import SinkHealth
 from twin.state.counts import Intake
 from twin.state.outputs import Dead
@@ -27,7 +28,8 @@ from twin.store import Points, Store
 logger = logging.getLogger(__name__)
 
 TAKE_N = 400
-TIDY_EVERY_S = 60.0
+ROLL_UP_EVERY_S = 10.0
+PRUNE_EVERY_S = 600.0
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -67,12 +69,11 @@ class Writer:
             self.buffered = 0
             return
 
-    async def tidy(self, now_ms: int) -> None:
-        """Roll up what is due, and drop what is older than its retention."""
+    async def tidy(self, work: Callable[[int], int], now_ms: int) -> None:
+        """Roll up what is due, or drop what is older than its retention, between two writes."""
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, self._store.roll_up, now_ms)
-            await loop.run_in_executor(self._thread, self._store.prune, now_ms)
+            await loop.run_in_executor(self._thread, work, now_ms)
         except StoreUnavailable as exc:
             logger.warning("tidy=waits reason=%s", exc)  # the next round does it
 
@@ -91,9 +92,10 @@ class Writer:
 
 def attach(app: faust.App, context: Context) -> Attached:
     """Add the agent of ``history``."""
-    if context.store is None:
-        raise ValueError("the app history needs a store")
-    writer = Writer(context.store)
+    store = context.store
+    if store is None:
+        raise StartError("the app history needs a store")
+    writer = Writer(store)
     maker = PointMaker(context.layout)
     carrier = Carrier(app, context)
     intake = {topic: Intake() for topic in maker.topics}
@@ -139,8 +141,12 @@ def attach(app: faust.App, context: Context) -> Attached:
                 intake[record.topic].frames += 1
             await write(records)
 
-    @app.timer(TIDY_EVERY_S)
-    async def tidy() -> None:
-        await writer.tidy(context.clock.now_ms())
+    @app.timer(ROLL_UP_EVERY_S)
+    async def roll_up() -> None:
+        await writer.tidy(store.roll_up, context.clock.now_ms())
+
+    @app.timer(PRUNE_EVERY_S)
+    async def prune() -> None:
+        await writer.tidy(store.prune, context.clock.now_ms())
 
     return Attached(intake, sink=writer.report)

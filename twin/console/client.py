@@ -5,7 +5,6 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -19,21 +18,16 @@ POLL_S = 0.2
 
 
 @contextlib.contextmanager
-def door_file(settings: Settings) -> Iterator[Path]:
-    """Give the path of the file that tells programs of this user how to reach the console; gone at the end."""
+def open_door(settings: Settings, url: str, token: str) -> Iterator[None]:
+    """Tell programs of this user how to reach the console: a file that this user alone can read, gone at the end."""
     path = settings.data_dir / DOOR
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def write_door(path: Path, url: str, token: str) -> None:
-    """Write the file, readable by this user alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(json.dumps({"url": url, "token": token}))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class ConsoleClient:

@@ -26,7 +26,7 @@ class Job(Message):
     power_w: float = Field(ge=0)
     power_low_w: float = Field(ge=0)
     power_high_w: float = Field(ge=0)
-    progress: float = Field(ge=0)
+    progress_h: float = Field(ge=0)
 
 
 class JobEvent(Message):

@@ -181,7 +181,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
         ("unit",),
         _fields(
             "state_code:> gpu_n:> step_s step_ratio mfu ettr bw_factor:v tensor_active power_w power_low_w:v "
-            "power_high_w:^ progress:>"
+            "power_high_w:^ progress_h:>"
         ),
     ),
     Measurement(

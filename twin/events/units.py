@@ -47,7 +47,7 @@ _PLAIN_NAMES = frozenset(
         "cop", "pue", "speed", "tripped", "running", "closed", "islanded", "leak", "latched", "active",
         "acked", "shelved", "suppressed", "raised", "late", "watermark", "partition", "value", "limit",
         "clocks_event_reasons", "xid", "ecc_dbe", "row_remap_failed", "nvlink_errors", "gpu", "bin", "n",
-        "array_i", "rack_i", "hall_i", "scope_i", "unit_i",
+        "rack_i", "hall_i", "scope_i", "cop_residual",
     }
 )  # fmt: skip
 

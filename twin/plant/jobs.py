@@ -1,7 +1,7 @@
 """Jobs: who runs where, how active its GPUs are, how far it has come.
 
 A job's step swings faster than a tick. The table carries its envelope; GPUs see the mean activity of the tick,
-and the fast channel of :mod:`twin.plant.power` reads the same envelope at 20 Hz.
+and the fast channel of :mod:`twin.plant.power` the same envelope in twentieths of its last second.
 """
 
 import itertools
@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 KINDS = ("training", "inference", "small", "fill")
 EVENT_KINDS = ("start", "end", "checkpoint", "failure", "restart", "stall", "replace")
 EVENTS_MAX = 64
+FAST_PER_S = 20
 IDLE = -1  # in server_job: no job here
 
 RESTART_ACTIVITY = 0.05  # GPUs wait for the job to load (assumption)
@@ -61,6 +62,7 @@ class Jobs:
     step_s: Floats
     step_ratio: Floats
     activity: Floats
+    fast_activity: Floats
     sm_active: Floats
     rate: Floats
     progress_h: Floats
@@ -123,6 +125,7 @@ def new(site: Site) -> Jobs:
         step_s=each("step_s"),
         step_ratio=np.ones(n),
         activity=zeros(),
+        fast_activity=np.zeros((n, FAST_PER_S)),
         sm_active=zeros(),
         rate=np.ones(n),
         progress_h=zeros(),
@@ -158,7 +161,7 @@ def mean_activity(jobs: Jobs, edges_s: Sequence[float] | Floats, elapsed_s: floa
     jobs
         The table.
     edges_s
-        Ascending, 0 is the begin of the tick, shape (m,). [s]
+        Ascending from 0, the begin of the tick, shape (m,). [s]
     elapsed_s
         Time of the plant at the begin of the tick. [s]
 
@@ -189,9 +192,7 @@ def mean_activity(jobs: Jobs, edges_s: Sequence[float] | Floats, elapsed_s: floa
 
 def _active_s(jobs: Jobs, edges: Floats) -> Floats:
     """Integrate the time that is not spent on a restart from the begin of the tick to each edge."""
-    left = jobs.restart_left_s[:, None]
-    before = np.where(left > 0.0, 0.0, np.minimum(edges, 0.0))
-    active: Floats = np.maximum(edges - left, 0.0) + before
+    active: Floats = np.maximum(edges - jobs.restart_left_s[:, None], 0.0)
     return active
 
 
@@ -206,20 +207,30 @@ def _writing_s(jobs: Jobs, active: Floats) -> Floats:
     return writing
 
 
+def fast_edges_s(dt_s: float) -> Floats:
+    """Cut the last second of a tick, or the whole of a shorter one, into the spans of the fast channel. [s]."""
+    span_s = min(dt_s, 1.0)
+    return np.linspace(dt_s - span_s, dt_s, FAST_PER_S + 1)
+
+
 def step(jobs: Jobs, dt_s: float, elapsed_s: float) -> None:
     """Set what the jobs ask of their GPUs in this tick.
 
     Parameters
     ----------
     jobs
-        Changed in place: ``activity``, ``sm_active``.
+        Changed in place: ``activity``, ``sm_active`` of the tick, ``fast_activity`` of its last second.
     dt_s
         Length of the tick. [s]
     elapsed_s
         Time of the plant at the begin of the tick. [s]
     """
     jobs.events_n[...] = 0
-    jobs.activity[:] = mean_activity(jobs, (0.0, dt_s), elapsed_s)[:, 0]
+    before_s = [0.0] if dt_s > 1.0 else []
+    edges_s: Floats = np.array([*before_s, *fast_edges_s(dt_s)])
+    profile = mean_activity(jobs, edges_s, elapsed_s)
+    jobs.fast_activity[:] = profile[:, -FAST_PER_S:]
+    jobs.activity[:] = profile @ (np.diff(edges_s) / dt_s)
     # Pipes of a busy SM overlap: it counts as active long before its tensor pipes are full (assumption).
     jobs.sm_active[:] = 1.0 - np.square(1.0 - np.minimum(jobs.activity, 1.0))
 

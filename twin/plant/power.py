@@ -21,7 +21,6 @@ from twin.site import Site
 Floats = NDArray[np.float64]
 Codes = NDArray[np.uint8]
 
-FAST_PER_S = 20
 SOC_RECOVERY_H = 4.0  # time in which an idle battery goes back to its set charge (assumption)
 CELL_RISE_K, CELL_TAU_S, CELL_REST_C = 12.0, 1800.0, 25.0  # at rated power; cells are kept cool (assumption)
 FEED_DROP_PU = 0.01  # voltage at the limit of the feed (assumption)
@@ -63,7 +62,7 @@ class Ups:
 
 @dataclass(frozen=True)
 class Power:
-    """All that powers; ``fast_*`` are 20 values a second, up to the end of the tick."""
+    """All that powers; ``fast_*`` are 20 values of the last second of the tick."""
 
     feed: Feed
     turbines: Turbines
@@ -130,8 +129,8 @@ def new(site: Site) -> Power:
         islanded=np.zeros((), dtype=np.uint8),
         shed_power_w=scalar(),
         shed_stage_code=np.zeros((), dtype=np.uint8),
-        fast_load_w=np.zeros(FAST_PER_S),
-        fast_feed_w=np.zeros(FAST_PER_S),
+        fast_load_w=np.zeros(job_table.FAST_PER_S),
+        fast_feed_w=np.zeros(job_table.FAST_PER_S),
     )
 
 
@@ -187,7 +186,7 @@ def dispatch(power: Power, site: Site, asbuilt: AsBuilt, jobs: Jobs, elapsed_s: 
     site, asbuilt
         Nameplate and as-built values.
     jobs
-        The table before it advances: the fast channel reads its envelopes.
+        The table, with the fast activity of this tick.
     elapsed_s
         Time of the plant at the begin of the tick. [s]
     dt_s
@@ -195,7 +194,7 @@ def dispatch(power: Power, site: Site, asbuilt: AsBuilt, jobs: Jobs, elapsed_s: 
     """
     load_w = float(power.facility_power_w)
     turbines_w = float(power.turbines.power_w.sum())
-    wanted_w, fast_wanted_w = _smooth(power, site, jobs, elapsed_s, dt_s)
+    wanted_w, fast_wanted_w = _smooth(power, site, jobs, dt_s)
     given_w = _run_battery(power.battery, site, asbuilt, wanted_w, dt_s)
     power.feed.power_w[0] = load_w - turbines_w - given_w
     # Within the second the battery follows what it is asked for, as far as it can.
@@ -214,13 +213,11 @@ def dispatch(power: Power, site: Site, asbuilt: AsBuilt, jobs: Jobs, elapsed_s: 
     power.rocof_max_hz_s[...] = max(slope_hz_s, 0.0)
 
 
-def _smooth(power: Power, site: Site, jobs: Jobs, elapsed_s: float, dt_s: float) -> tuple[float, Floats]:
+def _smooth(power: Power, site: Site, jobs: Jobs, dt_s: float) -> tuple[float, Floats]:
     """Advance the low-pass of the load and fill the fast load; return what is asked of the battery."""
     units, plate = power.battery, site.battery
     load_w, before_w = float(power.facility_power_w), float(units.smooth_w[0])
-    edges_s = dt_s - 1.0 + np.arange(FAST_PER_S + 1) / FAST_PER_S
-    fast_activity = job_table.mean_activity(jobs, edges_s, elapsed_s)
-    swing_w = jobs.slope_w @ (fast_activity - jobs.activity[:, None])
+    swing_w = jobs.slope_w @ (jobs.fast_activity - jobs.activity[:, None])
     np.add(load_w, swing_w, out=power.fast_load_w)
 
     after_w = float(battery.smoothed_w(before_w, load_w, dt_s, plate.smoothing_s))
@@ -230,8 +227,7 @@ def _smooth(power: Power, site: Site, jobs: Jobs, elapsed_s: float, dt_s: float)
     if units.setpoint_w[0] == 0.0:
         recovery_w = (float(units.soc[0]) - plate.soc_set) * plate.energy_wh / SOC_RECOVERY_H
     extra_w = float(units.setpoint_w[0]) + recovery_w
-    middles_s = 0.5 * (edges_s[1:] + edges_s[:-1])
-    fast_smooth_w = before_w + (after_w - before_w) * np.clip(middles_s / dt_s, 0.0, 1.0)
+    fast_smooth_w = before_w + (after_w - before_w) * job_table.fast_edges_s(dt_s)[1:] / dt_s
     return load_w - mean_w + extra_w, power.fast_load_w - fast_smooth_w + extra_w
 
 
