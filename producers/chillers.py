@@ -28,11 +28,15 @@ class ChillerProducer:
         """Read every cooling plant."""
         cooling = plant.cooling
         loops = cooling.loops
+        loop = {column.name: getattr(loops, column.name) for column in LOOP.columns}
+        loop["supply_c"] = loops.supply_c + plant.asbuilt.loop_supply_bias_k
+        loop["return_c"] = loops.return_c + plant.asbuilt.loop_return_bias_k
+        loop["flow_l_min"] = loops.flow_l_min * plant.asbuilt.loop_flow_gain_ratio
         values: list[tuple[Group, dict[str, Any]]] = [
             (CHILLER, _with_tripped(CHILLER, cooling.chillers)),
             (TOWER, _with_tripped(TOWER, cooling.towers)),
             (PUMP, _with_tripped(PUMP, cooling.pumps)),
-            (LOOP, {column.name: getattr(loops, column.name) for column in LOOP.columns}),
+            (LOOP, loop),
             (ROOM, {"room_c": loops.room_c}),
             (WATER, {"makeup_total_l": loops.makeup_total_l}),
         ]

@@ -46,7 +46,12 @@ class GpuProducer:
         }
         gpu = shown(GPU, values)
         server = shown(SERVER, {"power_w": gpus.server_power_w})
-        cdu = shown(CDU, {column.name: getattr(cdus, column.name) for column in CDU.columns})
+        asbuilt = plant.asbuilt
+        readings = {column.name: getattr(cdus, column.name) for column in CDU.columns}
+        readings["supply_c"] = cdus.supply_c + asbuilt.cdu_supply_bias_k
+        readings["return_c"] = cdus.return_c + asbuilt.cdu_return_bias_k
+        readings["flow_l_min"] = cdus.flow_l_min * asbuilt.cdu_flow_gain_ratio
+        cdu = shown(CDU, readings)
         sparse = self._sparse(plant)
         for array, key in enumerate(self._keys):
             g, s, c = (slice(first[array], first[array + 1]) for first in (self._gpus, self._servers, self._racks))

@@ -32,7 +32,7 @@ class GridProducer:
             "battery": shown(BATTERY, battery),
             "pack": shown(PACK, {"soc": power.battery.pack_soc}),
             "ups": shown(UPS, {column.name: getattr(power.ups, column.name) for column in UPS.columns}),
-            "meter": shown(METER, {"power_w": power.meter_power_w}),
+            "meter": shown(METER, {"power_w": power.meter_power_w * plant.asbuilt.meter_gain_ratio}),
             "site": shown(SITE_METER, meters),
             "fast": shown(FAST, {"load_w": power.fast_load_w, "feed_w": power.fast_feed_w}),
         }

@@ -196,6 +196,15 @@ def bench_stream(
     show(run_embedded(site, seconds=seconds), as_json=as_json)
 
 
+@bench_app.command("trip")
+def bench_trip(site: SiteOption = "mini", seed: SeedOption = 7) -> None:
+    """Trip all chillers of hall 2 on a hot afternoon: a timeline, the cure, a rejected command."""
+    from benchmarks.trip import run_trip
+
+    for line in run_trip(site, seed=seed):
+        typer.echo(line)
+
+
 def _client() -> ConsoleClient:
     return ConsoleClient(load_settings())
 

@@ -100,8 +100,8 @@ def twin_health(live: Live, site: Site) -> dict[str, Any]:
         "lag_s": None if totals.lag_s is None else round(totals.lag_s, 3),
         "arrays_stale": close.get("stale_n"),
         "arrays": close.get("array_n"),
-        "energy_residual": row.get("power_balance_ratio"),
-        "mass_residual": row.get("water_balance_ratio"),
+        "energy_residual": _off_balance(row.get("power_balance_ratio")),
+        "mass_residual": _off_balance(row.get("water_balance_ratio")),
         "dead_letters": totals.dead_n,
         "gaps": totals.gap_n,
         "duplicates": totals.duplicate_n,
@@ -149,3 +149,8 @@ def _cooling_plant(live: Live, site: Site, key: str) -> dict[str, Any] | None:
         **_row(frame, "weather", 0, _WEATHER_FIELDS),
         "chillers": [shown(float(code)) for code in codes],
     }
+
+
+def _off_balance(ratio: float | None) -> float | None:
+    """Return how far what is measured twice differs, 0 where both agree."""
+    return None if ratio is None else round(abs(1.0 - ratio), 4)
