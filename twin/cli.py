@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from twin.console.client import ConsoleClient, open_door
-from twin.errors import SettingInvalid, TwinError
+from twin.errors import SettingInvalid, TwinError, explain
 from twin.settings import load_settings
 
 if TYPE_CHECKING:
+    from twin.console.client import ConsoleClient
     from twin.embedded import Entrance
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -47,8 +47,6 @@ def main() -> None:
 
 
 def _fail(error: BaseException) -> NoReturn:
-    from twin.embedded import explain
-
     typer.echo(f"colossus: {explain(error)}", err=True)
     raise SystemExit(EXIT_USAGE)
 
@@ -87,6 +85,7 @@ def demo(
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Run the whole twin in this process and show it."""
+    from twin.console.client import open_door
     from twin.embedded import Embedded
     from twin.run import RunPlan, SystemClock
     from twin.site import load_site
@@ -205,7 +204,9 @@ def bench_trip(site: SiteOption = "mini", seed: SeedOption = 7) -> None:
         typer.echo(line)
 
 
-def _client() -> ConsoleClient:
+def _client() -> "ConsoleClient":
+    from twin.console.client import ConsoleClient
+
     return ConsoleClient(load_settings())
 
 

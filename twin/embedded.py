@@ -29,7 +29,7 @@ from twin.console.app import make_console
 from twin.console.context import ConsoleContext, Param, Verb
 from twin.console.seats import Role, Seats, tokens_from
 from twin.console.server import serve
-from twin.errors import StartError, TwinError
+from twin.errors import StartError
 from twin.events.layout import FrameLayout
 from twin.events.topics import TOPICS
 from twin.plant import COMMANDS
@@ -349,12 +349,3 @@ def catalogue() -> Iterable[Verb]:
         )
         for kind in command.kinds:
             yield Verb(command.verb, kind, params)
-
-
-def explain(error: BaseException) -> str:
-    """Say in one line why a process ends; a cause is added only where the error does not say it."""
-    if isinstance(error, TwinError) and not isinstance(error, StartError):
-        return str(error)
-    text = str(error) if isinstance(error, TwinError) else f"{type(error).__name__}: {error}"
-    cause = error.__cause__
-    return f"{text} ({type(cause).__name__}: {cause})" if cause is not None and str(cause) not in text else text

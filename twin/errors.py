@@ -103,3 +103,12 @@ class StoreRejected(StoreError):
 
 class StartError(TwinError):
     """A process cannot start; says what stands in the way and what to do."""
+
+
+def explain(error: BaseException) -> str:
+    """Say in one line why a process ends; what a failed start was caused by is added where it does not say it."""
+    if isinstance(error, TwinError) and not isinstance(error, StartError):
+        return str(error)
+    text = str(error) if isinstance(error, TwinError) else f"{type(error).__name__}: {error}"
+    cause = error.__cause__
+    return f"{text} ({type(cause).__name__}: {cause})" if cause is not None and str(cause) not in text else text

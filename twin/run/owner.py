@@ -7,6 +7,7 @@ from twin.events.control import Line, RunControl, RunKind, RunState
 from twin.run.line import line_from, ms_per_tick, site_time_s, site_time_text, tick_due, ts_at
 from twin.run.view import newer
 
+SPEED_MIN, SPEED_MAX = 0.01, 10_000.0
 LEASE_MS = 5000  # a crashed owner's lease ends after this
 
 
@@ -86,6 +87,7 @@ class RunOwner:
             Another run is there, alive.
         """
         self._refuse_if_held(seen, now_ms)
+        _check_speed(self.plan.speed)
         self.run, self.epoch, self.tick = run, -1, -1
         self.last_ts = last_ts_of(seen)
         self._open(0, "running", now_ms, continues=False, start_ms=self.plan.start_ms)
@@ -160,8 +162,7 @@ class RunOwner:
             The speed is out of range, or the run has ended.
         """
         self._need("speed", "running", "paused", "frozen")
-        if speed != 0 and not 0.01 <= speed <= 10_000:
-            raise RunError(f"speed {speed:g} is not allowed: 0 (as fast as possible) or 0.01..10000")
+        _check_speed(speed)
         self.plan = replace(self.plan, speed=speed)
         self._filling = False
         self._open(self.tick + 1, self.state, now_ms, continues=True)
@@ -286,6 +287,11 @@ class RunOwner:
             f"run {seen.run} of {seen.owner} is {seen.state} in this namespace: end it (colossus run end), "
             f"choose another namespace (COLOSSUS_NAMESPACE), or, if its process has died, wait {wait_s:.0f} s"
         )
+
+
+def _check_speed(speed: float) -> None:
+    if speed != 0 and not SPEED_MIN <= speed <= SPEED_MAX:
+        raise RunError(f"speed {speed:g} is not allowed: 0 (as fast as possible) or {SPEED_MIN:g}..{SPEED_MAX:g}")
 
 
 def last_ts_of(control: RunControl | None) -> int:

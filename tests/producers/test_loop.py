@@ -1,0 +1,266 @@
+"""The loop of the plant side: lease, orders, requests, snapshots, speed; on a memory bus under a hand clock."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from producers.families import PRODUCERS
+from producers.loop import Loop
+from twin.bus.memory import MemoryBus
+from twin.errors import LeaseLost, RunActive
+from twin.events.control import Command, CommandResult, RunControl
+from twin.events.head import Head, encode_model, split
+from twin.events.instructor import Inject, SnapshotReference, Truth
+from twin.events.layout import FrameLayout
+from twin.events.topics import TOPICS
+from twin.plant import state_hash
+from twin.run import LEASE_MS, RunPlan, new_run_id, utc_text
+from twin.site import load_site
+
+START_MS = 1_795_504_800_000
+_NAMES = itertools.count()
+
+
+class HandClock:
+    ms = START_MS
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+class Stage:
+    """A bus, a clock, and loops on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = HandClock()
+        self.site = load_site("mini")
+        self.bus = MemoryBus(f"stage-{next(_NAMES)}")
+        self.bus.create_topics(TOPICS)
+        self.folder = folder
+        self.taps = {topic.name: self.bus.read([topic.name], start="beginning") for topic in TOPICS}
+        self.plan = RunPlan(self.site.id, self.site.crc, 7, 1.0, "07-15T14:00", automatic_operator=False)
+        self._orders = itertools.count()
+
+    def loop(self, owner: str = "one", *, families: tuple[str, ...] = ("grid",), **changes: Any) -> Loop:
+        layout = FrameLayout(self.site)
+        return Loop(
+            self.bus,
+            "",
+            self.site,
+            replace(self.plan, **changes),
+            owner=owner,
+            producers=[PRODUCERS[name](layout) for name in families],
+            clock=self.clock,
+            snapshot_dir=self.folder,
+            may_go_on=lambda _: True,
+        )
+
+    def started(self, owner: str = "one", nonce: int = 1, **changes: Any) -> Loop:
+        loop = self.loop(owner, **changes)
+        loop.start(new_run_id(utc_text(self.clock.ms), nonce))
+        return loop
+
+    def ticks(self, loop: Loop, n: int) -> None:
+        for _ in range(n):
+            before = loop.owner.tick
+            while loop.owner.tick == before:
+                loop.turn()
+                self.clock.ms += 50
+
+    def read(self, topic: str, model: Any) -> list[Any]:
+        return [model.model_validate_json(split(record.value)[1]) for record in self.taps[topic].poll(0.0)]
+
+    def send(self, loop: Loop, topic: str, data: Any, key: str) -> None:
+        head = Head(
+            schema_id=f"{topic}/1", run=loop.owner.run, epoch=0, tick=0, seq=0, ts=self.clock.ms, dt_s=1.0, key=key
+        )
+        self.bus.publish(topic, encode_model(head, data), key=key.encode())
+
+    def command(self, loop: Loop, verb: str, unit: str, **more: Any) -> CommandResult | None:
+        fields = {
+            "id": f"c{next(self._orders)}",
+            "run": loop.owner.run,
+            "verb": verb,
+            "unit": unit,
+            "by": "test",
+            "expires_ms": self.clock.ms + 10_000,
+        } | more
+        self.send(loop, "commands", Command(**fields), unit)
+        self.ticks(loop, 1)
+        results = self.read("command_results", CommandResult)
+        assert len(results) <= 1
+        return results[0] if results else None
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path)
+    yield stage
+    stage.bus.close()
+
+
+def test_one_frame_a_second_and_one_control_a_second(stage: Stage) -> None:
+    loop = stage.started()
+    for _ in range(101):
+        loop.turn()
+        stage.clock.ms += 100
+    heads = [split(record.value)[0] for record in stage.taps["telemetry.grid"].poll(0.0)]
+    assert [(head.tick, head.seq, head.ts - START_MS) for head in heads] == [(i, i, 1000 * i) for i in range(11)]
+    assert len(stage.read("run.control", RunControl)) == 11
+
+
+def test_commands_are_answered_with_the_tick_from_which_they_hold(stage: Stage) -> None:
+    loop = stage.started()
+    stage.ticks(loop, 3)
+    done = stage.command(loop, "turbine.start", "turbine-9")
+    assert done is not None
+    assert (done.accepted, done.applied_tick) == (True, 3)
+    again = stage.command(loop, "turbine.start", "turbine-9")
+    assert again is not None
+    assert not again.accepted
+    assert "starting" in again.reason
+    assert loop.plant.power.turbines.state_code[8] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"run": "20200101T000000Z-0000"}, "it is for run"),
+        ({"expires_ms": START_MS}, "expired"),
+        ({"verb": "turbine.explode"}, "turbine.explode"),
+        ({"unit": "turbine-99"}, "turbine-99"),
+        ({"params": {"power": 1.0}}, "power"),
+    ],
+)
+def test_a_command_that_cannot_be_is_rejected_with_the_reason(stage: Stage, change: dict[str, Any], why: str) -> None:
+    loop = stage.started()
+    stage.ticks(loop, 2)
+    before = loop.plant.power.turbines.state_code.copy()
+    result = stage.command(loop, **({"verb": "turbine.start", "unit": "turbine-9"} | change))
+    assert result is not None
+    assert not result.accepted
+    assert why in result.reason
+    assert (loop.plant.power.turbines.state_code == before).all()
+
+
+def test_the_same_command_twice_is_one(stage: Stage) -> None:
+    loop = stage.started()
+    assert stage.command(loop, "turbine.start", "turbine-9", id="same") is not None
+    assert stage.command(loop, "turbine.start", "turbine-9", id="same") is None
+
+
+def test_bytes_that_are_no_command_do_no_harm(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    loop = stage.started()
+    for raw in (b"", b"{", b"[1]", b'{"head":{},"data":{}}'):
+        for topic in ("commands", "instructor.injects", "run.requests", "run.control"):
+            stage.bus.publish(topic, raw, key=b"k")
+    stage.ticks(loop, 2)
+    assert loop.owner.tick == 1
+    assert caplog.text.count("invalid") == 16
+
+
+def test_injects_are_answered_as_hidden_truth_alone(stage: Stage) -> None:
+    loop = stage.started()
+    stage.send(
+        loop, "instructor.injects", Inject(id="i1", run=loop.owner.run, kind="turbine_trip", target="turbine-1"), "t"
+    )
+    stage.send(loop, "instructor.injects", Inject(id="i2", run=loop.owner.run, kind="no_such", target="turbine-1"), "t")
+    stage.ticks(loop, 2)
+    truth = stage.read("instructor.truth", Truth)
+    assert [(t.inject_id, t.applied, t.applied_tick) for t in truth] == [("i1", True, 0), ("i2", False, 0)]
+    assert "turbine_trip" in truth[1].reason  # says what is allowed
+    assert stage.read("command_results", CommandResult) == []
+
+
+def test_the_automatic_operator_speaks_on_command_results(stage: Stage) -> None:
+    loop = stage.started(automatic_operator=True)
+    stage.send(
+        loop, "instructor.injects", Inject(id="i1", run=loop.owner.run, kind="chiller_trip", target="cooling-2"), "c"
+    )
+    stage.ticks(loop, 200)
+    results = stage.read("command_results", CommandResult)
+    assert {result.by for result in results} == {"automatic operator"}
+    assert any(result.verb == "chiller.start" for result in results)
+
+
+def test_a_snapshot_each_minute_and_the_way_back(stage: Stage) -> None:
+    loop = stage.started()
+    hashes = {}
+    for _ in range(130):
+        stage.ticks(loop, 1)
+        hashes[loop.owner.tick] = state_hash(loop.plant)
+    references = stage.read("instructor.snapshots", SnapshotReference)
+    assert [reference.tick for reference in references] == [0, 60, 120]
+    assert all(Path(reference.path).stat().st_size == reference.bytes for reference in references)
+    loop.go_back(75, stage.clock.ms)
+    assert state_hash(loop.plant) == hashes[75]
+    assert (loop.owner.tick, loop.owner.epoch, loop.owner.continues) == (75, 1, False)
+    stage.ticks(loop, 10)
+    assert state_hash(loop.plant) == hashes[85]
+
+
+def test_what_was_ordered_before_is_done_again_and_what_came_after_is_forgotten(stage: Stage) -> None:
+    loop = stage.started()
+    stage.ticks(loop, 5)
+    stage.command(loop, "turbine.start", "turbine-9")
+    stage.ticks(loop, 5)
+    at_ten = state_hash(loop.plant)
+    assert loop.owner.tick == 10
+    stage.command(loop, "turbine.start", "turbine-10")
+    stage.ticks(loop, 5)
+    loop.go_back(10, stage.clock.ms)
+    assert state_hash(loop.plant) == at_ten
+    assert loop.plant.power.turbines.state_code[8:10].tolist() == [2, 1]
+
+
+def test_a_second_run_is_refused_and_a_crashed_one_frees_the_namespace(stage: Stage) -> None:
+    first = stage.started("one")
+    stage.ticks(first, 2)
+    with pytest.raises(RunActive, match="COLOSSUS_NAMESPACE"):
+        stage.started("two", nonce=2)
+    stage.clock.ms += LEASE_MS  # the first does not turn any more
+    second = stage.started("two", nonce=2)
+    stage.ticks(second, 2)
+    with pytest.raises(LeaseLost, match="two"):
+        first.turn()
+    assert second.owner.last_ts > first.owner.last_ts
+
+
+def test_the_end_frees_the_namespace_at_once(stage: Stage) -> None:
+    first = stage.started("one")
+    stage.ticks(first, 2)
+    first.close()
+    second = stage.started("two", nonce=2)
+    assert stage.read("run.control", RunControl)[-1].owner == "two"
+    second.close()
+    assert stage.read("run.control", RunControl)[-1].state == "ended"
+
+
+def test_from_the_past_at_speed_until_it_has_caught_up(stage: Stage) -> None:
+    loop = stage.started(start_ms=START_MS - 120_000, speed=60.0)
+    turns = 0
+    while loop.owner.filling:
+        loop.turn()
+        stage.clock.ms += 5
+        turns += 1
+        assert turns < 2000
+    heads = [split(record.value)[0] for record in stage.taps["telemetry.grid"].poll(0.0)]
+    assert heads[0].ts == START_MS - 120_000
+    assert [head.tick for head in heads] == list(range(len(heads)))
+    assert {b.ts - a.ts for a, b in itertools.pairwise(heads)} == {1000}
+    assert heads[-1].ts <= stage.clock.ms
+    # 120 s at x60 take 2 s, in which 2 s more come due.
+    assert 1900 <= stage.clock.ms - START_MS <= 2400
+    assert (loop.owner.epoch, loop.owner.continues, loop.owner.plan.speed) == (1, True, 1.0)
+
+
+def test_a_message_for_another_namespace_is_not_ours(stage: Stage) -> None:
+    loop = stage.started()
+    stage.bus.create_topics(TOPICS, "other")
+    stage.bus.publish("other.commands", b"{}", key=b"k")
+    stage.ticks(loop, 1)
+    assert stage.read("command_results", CommandResult) == []

@@ -1,0 +1,118 @@
+"""The command line: what it prints, and that whatever is wrong is one line and exit code 2."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from twin.cli import past_ms
+from twin.errors import SettingInvalid
+from twin.events.topics import TOPICS
+
+
+def colossus(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603  (our own program)
+        [sys.executable, "-m", "twin", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **environment},
+        check=False,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("colossus: ")]
+    assert len(lines) == 1, done.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_sites_and_topics_are_listed() -> None:
+    assert {line.split()[0] for line in colossus("site", "list").stdout.splitlines()} == {"colossus1", "mini"}
+    shown = colossus("topics", "list").stdout
+    assert [line.split()[0] for line in shown.splitlines()[1:]] == [topic.name for topic in TOPICS]
+    assert "H100" in colossus("site", "show", "mini").stdout
+
+
+def test_the_same_seed_gives_the_same_hash_with_a_restore_in_the_middle_too() -> None:
+    def state_hash(*more: str) -> str:
+        done = colossus("bench", "plant", "--site", "mini", "--hours", "0.05", "--json", *more)
+        figures = json.loads(done.stdout)
+        assert {"x_realtime", "gpu_updates_per_s", "peak_rss_mb", "final_rss_mb"} <= set(figures)
+        return str(figures["state_hash"])
+
+    first = state_hash("--seed", "7")
+    assert state_hash("--seed", "7", "--restore") == first
+    assert state_hash("--seed", "8") != first
+
+
+def test_an_unknown_site_is_named_with_those_that_there_are() -> None:
+    refused(colossus("site", "show", "colossus9"), "colossus9", "mini")
+
+
+def test_a_broken_site_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("schema: site/1\nid: mine\nhalls: 3\n")
+    done = colossus("demo", "--site", str(path), "--no-browser", "--data-dir", str(tmp_path / "data"))
+    assert done.returncode == 2
+    assert "mine.yaml" in done.stderr
+    assert "halls" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting() -> None:
+    refused(colossus("demo", "--no-browser", COLOSSUS_CONSOLE_PORT="abc"), "COLOSSUS_CONSOLE_PORT", "abc")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--weather-at", "13-40T99:00"), ("13-40T99:00", "MM-DDTHH:MM")),
+        (("--from", "yesterday"), ("yesterday", "-6h")),
+        (("--speed", "-3"), ("-3", "allowed")),
+    ],
+)
+def test_a_wrong_flag(tmp_path: Path, flags: tuple[str, ...], words: tuple[str, ...]) -> None:
+    refused(colossus("demo", "--site", "mini", "--no-browser", "--data-dir", str(tmp_path / "d"), *flags), *words)
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = colossus("demo", "--site", "mini", "--no-browser", "--port", port, "--data-dir", str(tmp_path / "d"))
+    refused(done, port, "in use")
+
+
+def test_a_data_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "d").write_text("")
+    refused(colossus("demo", "--site", "mini", "--no-browser", "--data-dir", str(tmp_path / "d")), str(tmp_path / "d"))
+
+
+def test_no_console_runs(tmp_path: Path) -> None:
+    refused(colossus("run", "show", COLOSSUS_DATA_DIR=str(tmp_path)), "make demo", "COLOSSUS_CONSOLE_URL")
+
+
+def test_a_console_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    done = colossus("run", "show", COLOSSUS_CONSOLE_URL=f"http://127.0.0.1:{port}", COLOSSUS_CONSOLE_TOKEN="x" * 40)
+    refused(done, str(port), "make demo")
+
+
+def test_how_long_ago() -> None:
+    assert past_ms(None, 5) is None
+    assert [past_ms(text, 10**9) for text in ("-90s", "-1.5m", "-2h", "-1d")] == [
+        10**9 - 90_000,
+        10**9 - 90_000,
+        10**9 - 7_200_000,
+        10**9 - 86_400_000,
+    ]
+    for bad in ("6h", "-6", "-h", "-6y", ""):
+        with pytest.raises(SettingInvalid, match="-6h"):
+            past_ms(bad, 0)
