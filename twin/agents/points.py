@@ -11,7 +11,7 @@ from twin.events.chillers import TELEMETRY_CHILLERS
 from twin.events.columns import Family
 from twin.events.control import RUN_STATE_CODES, CommandResult, Message, RunControl
 from twin.events.derived import TWIN_RACK, TWIN_SITE, Health
-from twin.events.frames import Frame, decode_frame
+from twin.events.frames import decode_frame
 from twin.events.grid import TELEMETRY_GRID
 from twin.events.head import Head, split
 from twin.events.jobs import Job, JobTable
@@ -20,7 +20,8 @@ from twin.events.measurements import BY_NAME
 from twin.events.network import TELEMETRY_NETWORK
 from twin.events.turbines import TELEMETRY_TURBINES
 from twin.site import Site
-from twin.state.outputs import check_schema
+from twin.state.checks import check_groups, check_schema, places_of
+from twin.state.suspects import without_suspects
 from twin.store import Points
 
 M = TypeVar("M", bound=Message)
@@ -55,6 +56,7 @@ class PointMaker:
             "telemetry.network": self._units(TELEMETRY_NETWORK),
         }
         self._racks = _rack_tags(layout.site)
+        self._places = places_of(layout.site)
         self._seen_run: tuple[str, int, str, float] | None = None
 
     @property
@@ -86,7 +88,7 @@ class PointMaker:
             sizes = self._layout.sizes(topic, head.key)
             if sizes is None:
                 raise MessageInvalid(f"unknown-key: {head.key} is no key of {topic} at {self._site.id}")
-            frame = decode_frame(family, data, sizes)
+            frame = without_suspects(decode_frame(family, data, sizes))
             points = []
             for group in family.groups:
                 measurement = BY_NAME.get(group.measurement)
@@ -95,7 +97,6 @@ class PointMaker:
                 if group.name == "weather" and head.key != self._layout.keys(topic)[0]:
                     continue  # every cooling plant tells the same weather
                 values = {name: column for name, column in frame.dense[group.name].items() if measurement.has(name)}
-                values = _without_suspects(group.name, values, frame)
                 tags: dict[str, Any] = {}
                 if "plant" in measurement.tags:
                     tags["plant"] = head.key
@@ -112,12 +113,13 @@ class PointMaker:
     def _rack(self, head: Head, data: bytes, _: Record) -> list[Points]:
         check_schema(head, TWIN_RACK.schema_id)
         frame = decode_frame(TWIN_RACK, data, {"close": 1})
+        check_groups(TWIN_RACK, frame, self._places)
         points = []
         for group in ("rack", "cdu", "gpu"):
             columns = frame.dense.get(group)
             if not columns or not frame.size(group):
                 continue
-            racks = self._places(columns["rack_i"])
+            racks = columns["rack_i"].astype(np.int64)
             tags: dict[str, Any] = {"hall": self._racks["hall"][racks], "rack": self._racks["rack"][racks]}
             if group == "rack":
                 tags |= {name: self._racks[name][racks] for name in ("array", "row", "pos")}
@@ -131,15 +133,9 @@ class PointMaker:
             points.append(self._xids(head, xid))
         return points
 
-    def _places(self, column: Any) -> np.ndarray:
-        racks = column.astype(np.int64)
-        if racks.max() >= self._site.layout.rack_count:
-            raise MessageInvalid(f"bad-index: rack_i: beyond {self._site.layout.rack_count} places")
-        return np.asarray(racks)
-
     def _xids(self, head: Head, xid: Mapping[str, Any]) -> Points:
         """Add the XIDs of one message up by hall and number; text names the first GPU."""
-        racks = self._places(xid["rack_i"])
+        racks = xid["rack_i"].astype(np.int64)
         rows: dict[tuple[str, int], list[Any]] = {}
         for rack, gpu, number, n in zip(racks, xid["gpu"], xid["xid"], xid["n"], strict=True):
             key = (str(self._racks["hall"][rack]), int(number))
@@ -165,6 +161,7 @@ class PointMaker:
     def _site_picture(self, head: Head, data: bytes, _: Record) -> list[Points]:
         check_schema(head, TWIN_SITE.schema_id)
         frame = decode_frame(TWIN_SITE, data, {"close": 1, "site": 1})
+        check_groups(TWIN_SITE, frame, self._places)
         halls = self._site.layout.hall_ids
         points = [Points("site", head.run, head.ts, {}, _known("site", frame.dense["site"]), {})]
         for group, tag, names in (("hall", "hall", halls), ("gpu_hist", "scope", ("site", *halls))):
@@ -257,15 +254,6 @@ def _listed(tags: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
 
 def _known(measurement: str, columns: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values for name, values in columns.items() if BY_NAME[measurement].has(name)}
-
-
-def _without_suspects(group: str, values: dict[str, Any], frame: Frame) -> dict[str, Any]:
-    for name, places in frame.suspect.items():
-        of_group, _, column = name.partition(".")
-        if of_group == group and column in values:
-            values[column] = values[column].copy()
-            values[column][places] = np.nan
-    return values
 
 
 def _model(model: type[M], data: bytes) -> M:

@@ -28,8 +28,8 @@ HALL_I = count("hall_i")
 # Sums, not means, so that parts of a hall add up.
 HALL_COUNTS = (
     "rack_n", "measured_n", "hot_n", "down_n", "low_flow_n", "leak_n", "throttle_power_n",
-    "throttle_sw_thermal_n", "throttle_hw_thermal_n", "throttle_brake_n", "ecc_dbe_n", "row_remap_failed_n",
-    "nvlink_error_n", "suspect_n", "busy_n",
+    "throttle_sw_thermal_n", "throttle_hw_thermal_n", "throttle_thermal_n", "throttle_brake_n", "ecc_dbe_n",
+    "row_remap_failed_n", "nvlink_error_n", "suspect_n", "busy_n",
 )  # fmt: skip
 
 TWIN_RACK = Family(

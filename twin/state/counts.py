@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from twin.events.derived import IngestHealth
+from twin.state.sequence import Sequence, Verdict
 
 _LAGS = 4096  # enough for ten seconds of a whole site
 
@@ -22,6 +23,14 @@ class Intake:
     other_run: int = 0
     suspects: int = 0
     lags_s: deque[float] = field(default_factory=lambda: deque(maxlen=_LAGS))
+
+    def number(self, sequence: Sequence, seq: int) -> Verdict:
+        """Count a sequence number in: duplicates, and gaps that are certain by now."""
+        before = sequence.missing
+        verdict = sequence.take(seq)
+        self.gaps += sequence.missing - before
+        self.duplicates += verdict == "duplicate"
+        return verdict
 
     def report(self, topic: str, seconds: float, *, age_max_s: float, control_age_s: float, lag: int) -> IngestHealth:
         """Say what came in the last ``seconds``, and begin anew."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from twin.bus.base import Record
-from twin.errors import MessageInvalid
 from twin.events.head import Head
 
 
@@ -39,17 +38,3 @@ class Done:
 
 
 Output = Send | Dead | Done
-
-
-def check_schema(head: Head, schema_id: str) -> None:
-    """Refuse a message of another schema, or of another major version of it.
-
-    Raises
-    ------
-    MessageInvalid
-        With the reason.
-    """
-    if head.schema_id != schema_id:
-        name = schema_id.partition("/")[0]
-        reason = "other-major" if head.name == name else "unknown-schema"
-        raise MessageInvalid(f"{reason}: {head.schema_id}, expected {schema_id}")

@@ -44,18 +44,32 @@ class Partition:
         self.last_tick: dict[int, int] = {}
         self.sequences: dict[int, Sequence] = {}
 
-    def begin(self, lineage: Lineage, *, continues: bool) -> None:
-        """Go over to another run or epoch; ticks that are still open must be closed before."""
+    def begin(self, lineage: Lineage, *, continues_at: int | None) -> None:
+        """Go over to another run or epoch; ticks that are still open must be closed before.
+
+        Parameters
+        ----------
+        continues_at
+            The first tick of an epoch that continues the one before, else ``None``. It may lie before the last
+            tick: a plant that is rebuilt after a crash does some ticks again.
+        """
         self.lineage = lineage
         self.closed_tick = -1
         self.sequences.clear()
-        if not continues:
+        if continues_at is None:
             self.first_tick = -1
             self.last_tick.clear()
+        else:
+            self.first_tick = min(self.first_tick, continues_at)
+            self.last_tick = {array: min(tick, continues_at - 1) for array, tick in self.last_tick.items()}
 
     def sequence(self, array: int) -> Sequence:
         """Return what has come of an array in this epoch."""
         return self.sequences.setdefault(array, Sequence())
+
+    def reported(self, array: int) -> int:
+        """Return the last tick of an array; of one that is absent, the last that it can have missed unseen."""
+        return self.last_tick.get(array, self.first_tick - 1)
 
     def put(self, array: int, head: Head, frame: Frame, token: Any, now_ms: int) -> None:
         """Add a frame to its open tick."""
@@ -70,36 +84,29 @@ class Partition:
 
     def complete(self, tick: int) -> bool:
         """Tell whether each array that is not stale has reported a tick, or a later one."""
-        frames = self.open[tick].frames
-        if len(frames) == len(self.arrays):
+        waiting = self.open[tick]
+        if len(waiting.frames) == len(self.arrays):
             return True
-        stale_ticks = STALE_AFTER_S / self.open[tick].head.dt_s
-        for array in self.arrays:
-            if array in frames:
-                continue
-            last = self.last_tick.get(array, self.first_tick - 1)
-            if last > tick:
-                continue  # its frame of this tick is lost, or comes late
-            if tick - last <= stale_ticks:
-                return False
-        return True
+        stale_ticks = STALE_AFTER_S / waiting.head.dt_s
+        # An array that is past the tick has lost its frame of it, or sends it late.
+        return not any(
+            0 <= tick - self.reported(array) <= stale_ticks for array in self.arrays if array not in waiting.frames
+        )
 
-    def pop_due(self, now_ms: int, *, passed_tick: int) -> list[tuple[int, OpenTick]]:
+    def pop_due(self, *, opened_by_ms: int, passed_tick: int) -> list[OpenTick]:
         """Take out, oldest first, the ticks that may be closed.
 
         Parameters
         ----------
-        now_ms
-            The wall clock [ms].
+        opened_by_ms
+            Ticks whose first frame came then or earlier wait no longer [ms of the wall clock].
         passed_tick
-            In lock step: the last tick whose frames have all been read, else -1.
+            The last tick whose frames have certainly all been read, -1 for none.
         """
         due = []
         for tick in sorted(self.open):
-            waiting = self.open[tick]
-            late = now_ms - waiting.first_ms >= 1000 * CLOSE_AFTER_S
-            if not (late or tick <= passed_tick or self.complete(tick)):
+            if not (tick <= passed_tick or self.open[tick].first_ms <= opened_by_ms or self.complete(tick)):
                 break
-            due.append((tick, self.open.pop(tick)))
+            due.append(self.open.pop(tick))
             self.closed_tick = max(self.closed_tick, tick)
         return due

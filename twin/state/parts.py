@@ -1,7 +1,7 @@
 """What partitions say of one tick, added up by hall: a re-sent or late part is never counted twice."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,23 +11,27 @@ from twin.events.frames import Frame
 from twin.site import Site
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-# Name of the sum, rack column, and the column whose value weighs it ("" = each rack once, plain sum).
-_SUMS = (("power_w", ""), ("gpu_power_w", ""), ("coolant_flow_l_min", ""), ("facility_flow_l_min", ""))
-_MEANS = (
-    ("gpu_temp_mean_c", "measured_n"),
-    ("sm_clock_mean_mhz", "measured_n"),
-    ("sm_active_mean", "measured_n"),
-    ("tensor_active_mean", "measured_n"),
-    ("fb_used_mean_mib", "measured_n"),
-    ("coolant_supply_c", ""),
-    ("coolant_return_c", ""),
-)
+# Columns of racks that are added up; a rack counts where it was measured.
+_SUMS = ("power_w", "gpu_power_w", "coolant_flow_l_min", "facility_flow_l_min")
+_GPU_MEANS = ("gpu_temp_mean_c", "sm_clock_mean_mhz", "sm_active_mean", "tensor_active_mean", "fb_used_mean_mib")
+_RACK_MEANS = ("coolant_supply_c", "coolant_return_c")
+_ADDED = (*_SUMS, *_GPU_MEANS, *_RACK_MEANS)
+_BY_GPU = slice(len(_SUMS), len(_SUMS) + len(_GPU_MEANS))
 _MAXIMA = ("gpu_temp_max_c", "mem_temp_max_c", "coolant_supply_c")
 _MINIMA = ("coolant_supply_c",)
 
 
-@dataclass(frozen=True, slots=True)
+class _Bins(NamedTuple):
+    """Filled bins of a histogram: hall, bin, and GPUs there."""
+
+    hall: Ints
+    place: Ints
+    n: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """One message of one partition and tick.
 
@@ -46,22 +50,22 @@ class Part:
     weights: Floats
     maxima: Floats
     minima: Floats
-    counts: NDArray[np.int64]
-    temp_hist: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-    power_hist: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    counts: Ints
+    temp_hist: _Bins
+    power_hist: _Bins
 
 
 @dataclass(slots=True)
 class HallTotals:
-    """All parts of a tick added up, by hall."""
+    """All parts of a tick added up, by hall; NaN where nothing was measured."""
 
     sums: dict[str, Floats]
     means: dict[str, Floats]
     maxima: dict[str, Floats]
     minima: dict[str, Floats]
-    counts: dict[str, NDArray[np.int64]]
-    temp_hist: NDArray[np.int64]
-    power_hist: NDArray[np.int64]
+    counts: dict[str, Ints]
+    temp_hist: Ints
+    power_hist: Ints
 
 
 def part_of(frame: Frame, site: Site) -> Part:
@@ -70,73 +74,77 @@ def part_of(frame: Frame, site: Site) -> Part:
     Parameters
     ----------
     frame
-        Its data.
+        Its data, checked.
     site
         What exists.
     """
     halls = site.layout.hall_count
-    rack: dict[str, Any] = frame.dense.get("rack") or {}
-    racks = rack["rack_i"].astype(np.int64) if rack else np.empty(0, np.int64)
-    hall = site.layout.rack_hall[racks]
+    sums, weights, maxima, minima = _nothing(halls)
     mask = 0
-    if len(racks):
-        bits = np.zeros(site.layout.rack_count, dtype=np.uint8)
-        bits[racks] = 1
-        mask = int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+    if frame.size("rack"):
+        rack = frame.dense["rack"]
+        racks = rack["rack_i"].astype(np.int64)
+        mask = _mask(racks, site.layout.rack_count)
+        # Racks stand in site order, so that those of a hall are neighbours.
+        order = np.argsort(racks, kind="stable")
+        of_hall = site.layout.rack_hall[racks[order]]
+        starts = np.flatnonzero(np.concatenate(([True], of_hall[1:] != of_hall[:-1])))
+        present = of_hall[starts]
 
-    def by_hall(values: Floats) -> Floats:
-        return np.bincount(hall, weights=values, minlength=halls).astype(np.float64, copy=False)
-
-    sums = np.zeros((len(_SUMS) + len(_MEANS), halls))
-    weights = np.zeros((len(_MEANS), halls))
-    maxima = np.full((len(_MAXIMA), halls), -np.inf)
-    minima = np.full((len(_MINIMA), halls), np.inf)
-    if len(racks):
-        for i, (name, _) in enumerate(_SUMS):
-            sums[i] = by_hall(np.nan_to_num(rack[name]))
-        for i, (name, weigh) in enumerate(_MEANS):
-            values = rack[name]
-            weight = np.where(np.isnan(values), 0.0, rack[weigh] if weigh else 1.0)
-            sums[len(_SUMS) + i] = by_hall(np.nan_to_num(values) * weight)
-            weights[i] = by_hall(weight)
-        for i, name in enumerate(_MAXIMA):
-            np.fmax.at(maxima[i], hall, rack[name])
-        for i, name in enumerate(_MINIMA):
-            np.fmin.at(minima[i], hall, rack[name])
+        values = np.array([rack[name] for name in _ADDED])[:, order]
+        weight = (~np.isnan(values)).astype(np.float64)
+        weight[_BY_GPU] *= np.nan_to_num(rack["measured_n"])[order]
+        values[np.isnan(values)] = 0.0
+        values[_BY_GPU] *= weight[_BY_GPU]
+        sums[:, present] = np.add.reduceat(values, starts, axis=1)
+        weights[:, present] = np.add.reduceat(weight, starts, axis=1)
+        high = np.array([rack[name] for name in _MAXIMA])[:, order]
+        low = np.array([rack[name] for name in _MINIMA])[:, order]
+        maxima[:, present] = np.fmax.reduceat(high, starts, axis=1)
+        minima[:, present] = np.fmin.reduceat(low, starts, axis=1)
     counts = np.zeros((len(HALL_COUNTS), halls), dtype=np.int64)
     given = frame.dense.get("hall")
     if given:
-        for i, name in enumerate(HALL_COUNTS):
-            counts[i, given["hall_i"].astype(np.int64)] = given[name]
-    return Part(mask, sums, weights, maxima, minima, counts, _hist(frame, "temp_hist"), _hist(frame, "power_hist"))
+        counts[:, given["hall_i"].astype(np.int64)] = [given[name] for name in HALL_COUNTS]
+    return Part(mask, sums, weights, maxima, minima, counts, _bins(frame, "temp_hist"), _bins(frame, "power_hist"))
 
 
-def _hist(frame: Frame, group: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _nothing(halls: int) -> tuple[Floats, Floats, Floats, Floats]:
+    return (
+        np.zeros((len(_ADDED), halls)),
+        np.zeros((len(_ADDED), halls)),
+        np.full((len(_MAXIMA), halls), np.nan),
+        np.full((len(_MINIMA), halls), np.nan),
+    )
+
+
+def _mask(racks: Ints, rack_count: int) -> int:
+    bits = np.zeros(rack_count, dtype=np.uint8)
+    bits[racks] = 1
+    return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+
+
+def _bins(frame: Frame, group: str) -> _Bins:
     columns = frame.dense.get(group) or {}
-    empty = np.empty(0, np.int64)
-    hall, place, n = (columns.get(name, empty).astype(np.int64) for name in ("hall_i", "bin", "n"))
-    return hall, place, n
+    empty = np.empty(0)
+    return _Bins(*(columns.get(name, empty).astype(np.int64) for name in ("hall_i", "bin", "n")))
 
 
 def add_part(parts: list[Part], part: Part) -> bool:
-    """Take a part in, unless its racks are known already; return whether anything changed.
+    """Take a part in, if more racks are known with it than without; return whether anything changed.
 
-    Of two parts that overlap, the one with more racks holds: after a hand-over the new owner sends again what the
-    old one sent, sometimes only the end of it.
+    After a hand-over the new owner sends again what the old one sent, sometimes only the end of it: of two parts
+    that overlap only one can hold.
     """
-    for known in parts:
-        if part.racks | known.racks == known.racks:
-            return False
     overlapping = [known for known in parts if known.racks & part.racks]
-    if any(known.racks.bit_count() > part.racks.bit_count() for known in overlapping):
+    if part.racks.bit_count() <= sum(known.racks.bit_count() for known in overlapping):
         return False
-    for known in overlapping:
-        parts.remove(known)
+    parts[:] = [known for known in parts if not known.racks & part.racks]
     parts.append(part)
     return True
 
 
-def racks_in(parts: list[Part], rack_count: int) -> NDArray[np.int64]:
+def racks_in(parts: list[Part], rack_count: int) -> Ints:
     """Return the racks that are in any of some parts."""
     union = 0
     for part in parts:
@@ -155,10 +163,7 @@ def total(parts: list[Part], halls: int) -> HallTotals:
     halls
         How many halls the site has.
     """
-    sums = np.zeros((len(_SUMS) + len(_MEANS), halls))
-    weights = np.zeros((len(_MEANS), halls))
-    maxima = np.full((len(_MAXIMA), halls), -np.inf)
-    minima = np.full((len(_MINIMA), halls), np.inf)
+    sums, weights, maxima, minima = _nothing(halls)
     counts = np.zeros((len(HALL_COUNTS), halls), dtype=np.int64)
     temp_hist = np.zeros((halls, TEMP_BINS), dtype=np.int64)
     power_hist = np.zeros((halls, POWER_BINS), dtype=np.int64)
@@ -169,17 +174,17 @@ def total(parts: list[Part], halls: int) -> HallTotals:
         np.fmin(minima, part.minima, out=minima)
         counts += part.counts
         for hist, (hall, place, n) in ((temp_hist, part.temp_hist), (power_hist, part.power_hist)):
-            hist[hall, place] += n
+            np.add.at(hist, (hall, place), n)
+    sums[weights == 0] = np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = sums[len(_SUMS) :] / weights
-    maxima[~np.isfinite(maxima)] = np.nan
-    minima[~np.isfinite(minima)] = np.nan
+        means = sums / weights
+    first_mean = len(_SUMS)
     return HallTotals(
-        sums={name: sums[i] for i, (name, _) in enumerate(_SUMS)},
-        means={name: means[i] for i, (name, _) in enumerate(_MEANS)},
-        maxima={name: maxima[i] for i, name in enumerate(_MAXIMA)},
-        minima={name: minima[i] for i, name in enumerate(_MINIMA)},
-        counts={name: counts[i] for i, name in enumerate(HALL_COUNTS)},
+        sums=dict(zip(_SUMS, sums, strict=False)),
+        means=dict(zip(_ADDED[first_mean:], means[first_mean:], strict=True)),
+        maxima=dict(zip(_MAXIMA, maxima, strict=True)),
+        minima=dict(zip(_MINIMA, minima, strict=True)),
+        counts=dict(zip(HALL_COUNTS, counts, strict=True)),
         temp_hist=temp_hist,
         power_hist=power_hist,
     )

@@ -36,9 +36,8 @@ def hall_rows(totals: HallTotals, units: Units, layout: FrameLayout, stale_n: ND
     """
     counts, halls = totals.counts, layout.site.layout.hall_ids
     dew_c = _first(units, "telemetry.chillers", "weather", "dew_point_c")
-    thermal = counts["throttle_sw_thermal_n"] + counts["throttle_hw_thermal_n"]
     with np.errstate(invalid="ignore", divide="ignore"):
-        throttle_ratio = thermal / counts["measured_n"]
+        throttle_ratio = counts["throttle_thermal_n"] / counts["measured_n"]
     return {
         "hall_i": np.arange(len(halls)),
         "power_w": totals.sums["power_w"],
@@ -58,7 +57,7 @@ def hall_rows(totals: HallTotals, units: Units, layout: FrameLayout, stale_n: ND
         "coolant_flow_l_min": totals.sums["coolant_flow_l_min"],
         "dew_margin_k": np.round(totals.minima["coolant_supply_c"] - dew_c, 3),
         "hot_n": counts["hot_n"],
-        "throttle_thermal_ratio": throttle_ratio,
+        "throttle_thermal_ratio": np.round(throttle_ratio, 5),
         "down_n": counts["down_n"],
         "low_flow_n": counts["low_flow_n"],
         "leak_n": counts["leak_n"],
@@ -196,7 +195,9 @@ def loop_rows(units: Units, layout: FrameLayout) -> tuple[list[str], NDArray[np.
 
 def as_columns(measurement: str, row: Row) -> dict[str, Any]:
     """Turn one row into the columns of a group, unknown fields as not measured."""
-    return {field.name: np.array([row.get(field.name, float("nan"))]) for field in BY_NAME[measurement].fields}
+    return {
+        field.name: np.array([round(row.get(field.name, float("nan")), 5)]) for field in BY_NAME[measurement].fields
+    }
 
 
 def _autonomy_s(site: Site, soc: float, facility_w: float) -> float:

@@ -1,8 +1,6 @@
 """The keeper of rows: frames of ``telemetry.gpu`` in, live rows and ``twin.rack`` out (the app ``rows``)."""
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,27 +13,19 @@ from twin.events.gpu import TELEMETRY_GPU
 from twin.events.head import Head, split
 from twin.events.layout import FrameLayout
 from twin.events.topics import array_partition
-from twin.run import HOLD_S, RunView, ts_at
+from twin.run import RunView, ts_at
 from twin.state.arrays import ArrayState
+from twin.state.checks import check_schema, check_tick
 from twin.state.counts import Intake
-from twin.state.outputs import Dead, Done, Output, Send, check_schema
+from twin.state.hold import Arrival, Hold
+from twin.state.outputs import Dead, Done, Output, Send
 from twin.state.partition import CLOSE_AFTER_S, Lineage, OpenTick, Partition
 from twin.state.rollup import Roller
+from twin.state.suspects import without_suspects
 
 TOPIC = "telemetry.gpu"
 CDU_EVERY_TICKS = 10
-
-
-@dataclass(slots=True)
-class _Held:
-    """A frame of a run or epoch that is not known yet."""
-
-    until_ms: int
-    record: Record
-    head: Head
-    array: int
-    frame: Frame
-    token: Any
+_ALL_TICKS = 2**53
 
 
 class RowKeeper:
@@ -47,6 +37,15 @@ class RowKeeper:
         Keys and sizes of the frames of the site.
     view
         The run that holds, fed from ``run.control``.
+
+    Attributes
+    ----------
+    state
+        The live rows.
+    intake
+        What came, counted.
+    watched
+        Indexes of the racks whose GPUs and CDU are sent with each tick.
     """
 
     def __init__(self, layout: FrameLayout, view: RunView) -> None:
@@ -56,7 +55,7 @@ class RowKeeper:
         self._roller = Roller(layout.site)
         self._array = {array_id: i for i, array_id in enumerate(layout.keys(TOPIC))}
         self._partitions: dict[int, Partition] = {}
-        self._held: deque[_Held] = deque()
+        self._hold = Hold(view)
         self.state = ArrayState(layout.site)
         self.intake = Intake()
         self.watched: frozenset[int] = frozenset()
@@ -77,16 +76,19 @@ class RowKeeper:
             partition = self._partitions.pop(number, None)
             for array in partition.arrays if partition else ():
                 self.state.clear(array)
-            self._held = deque(held for held in self._held if held.record.partition != number)
+            self._hold.drop(number)
 
     def waiting(self) -> int:
         """Return how many messages are held back: of open ticks, and of runs not known yet."""
-        return len(self._held) + sum(len(t.tokens) for p in self._partitions.values() for t in p.open.values())
+        return len(self._hold) + sum(len(t.tokens) for p in self._partitions.values() for t in p.open.values())
 
     def age_max_s(self) -> float:
-        """Return the age of the oldest array against the newest, in the run's time [s]; 0 before the first."""
+        """Return the age of the oldest array against the newest, in the run's time [s]; 0 before the first.
+
+        An array that is absent is as old as this worker's knowledge of its partition.
+        """
         control = self._view.control
-        ticks = [self.state.tick[a] for p in self._partitions.values() for a in p.arrays if self.state.tick[a] >= 0]
+        ticks = [p.reported(array) for p in self._partitions.values() if p.first_tick >= 0 for array in p.arrays]
         return float(max(ticks) - min(ticks)) * control.dt_s if ticks and control else 0.0
 
     def take(self, record: Record, token: Any, now_ms: int) -> list[Output]:
@@ -110,50 +112,51 @@ class RowKeeper:
         if record.partition not in self._partitions:
             return []  # revoked meanwhile: its new owner reads it
         try:
-            head, array, frame = self._decode(record)
+            head, frame = self._decode(record)
         except MessageInvalid as exc:
             self.intake.dead += 1
             return [Dead(record, str(exc), (token,))]
-        self.intake.lags_s.append((now_ms - head.ts) / 1000)
-        self.intake.suspects += sum(len(places) for places in frame.suspect.values())
-        held = _Held(now_ms + int(1000 * HOLD_S), record, head, array, frame, token)
-        out = self._release(now_ms)
-        if any(other.record.partition == record.partition for other in self._held):
-            self._held.append(held)  # order within the partition
-            return out
-        return out + self._admit(held, now_ms)
+        self.intake.suspects += sum(map(len, frame.suspect.values()))
+        # What waits of the same partition came before it.
+        return self._release(now_ms) + self._admit(Arrival.at(now_ms, record, head, frame, token), now_ms)
 
-    def _decode(self, record: Record) -> tuple[Head, int, Frame]:
+    def _decode(self, record: Record) -> tuple[Head, Frame]:
         head, data = split(record.value)
         check_schema(head, TELEMETRY_GPU.schema_id)
         array = self._array.get(head.key)
-        if array is None:
+        sizes = self._layout.sizes(TOPIC, head.key)
+        if array is None or sizes is None:
             raise MessageInvalid(f"unknown-key: {head.key} is no array of {self._site.id}")
         if record.partition != array_partition(array):
             raise MessageInvalid(
                 f"wrong-partition: {head.key} belongs to {array_partition(array)}, came on {record.partition}"
             )
-        sizes = self._layout.sizes(TOPIC, head.key)
-        return head, array, decode_frame(TELEMETRY_GPU, data, sizes or {})
+        return head, decode_frame(TELEMETRY_GPU, data, sizes)
 
-    def _admit(self, held: _Held, now_ms: int) -> list[Output]:
-        partition = self._partitions[held.record.partition]
-        lineage = (held.head.run, held.head.epoch)
+    def _admit(self, arrival: Arrival, now_ms: int) -> list[Output]:
+        head = arrival.head
+        partition = self._partitions[arrival.record.partition]
+        lineage = (head.run, head.epoch)
+        try:
+            check_tick(head, self._view.control, now_ms)
+        except MessageInvalid as exc:
+            self.intake.dead += 1
+            return [Dead(arrival.record, str(exc), (arrival.token,))]
         out: list[Output] = []
         if lineage != partition.lineage:
-            standing = self._view.standing(held.head)
-            if standing == "newer" and now_ms < held.until_ms:
-                self._held.append(held)
+            standing = self._view.standing(head)
+            if standing == "newer" and now_ms < arrival.until_ms:
+                self._hold.keep(arrival)
                 return []
-            if standing not in ("current", "earlier") or self._behind(partition, lineage):
-                if standing in ("other", "newer"):
-                    self.intake.other_run += 1
-                else:
-                    self.intake.late += 1
-                return [self._late(held)]
+            if standing in ("other", "newer"):
+                self.intake.other_run += 1
+                return [self._late(partition, arrival)]
+            if self._behind(partition, lineage):
+                self.intake.late += 1
+                return [self._late(partition, arrival)]
             out += self._close_all(partition)
             self._begin(partition, lineage)
-        return out + self._in_order(partition, held, now_ms)
+        return out + self._in_order(partition, arrival, now_ms)
 
     def _behind(self, partition: Partition, lineage: Lineage) -> bool:
         """Tell whether a partition has gone on to a later run or epoch already."""
@@ -163,36 +166,38 @@ class RowKeeper:
         return there is not None and here is not None and here < there
 
     def _begin(self, partition: Partition, lineage: Lineage) -> None:
-        control = self._view.control
-        continues = (
+        self.intake.gaps += sum(sequence.open_gaps() for sequence in partition.sequences.values())
+        control, (run, epoch) = self._view.control, lineage
+        # Only the epoch right after the one that this partition knows can continue it: between them there may have
+        # been a jump.
+        if (
             control is not None
-            and (control.run, control.epoch) == lineage
             and control.continues
-            and partition.lineage is not None
-            and partition.lineage[0] == lineage[0]
-        )
-        if not continues:
+            and (control.run, control.epoch) == lineage
+            and partition.lineage == (run, epoch - 1)
+        ):
             for array in partition.arrays:
-                self.state.clear(array)
-        partition.begin(lineage, continues=continues)
+                self.state.turn_back(array, control.line.tick0)
+            partition.begin(lineage, continues_at=control.line.tick0)
+            return
+        for array in partition.arrays:
+            self.state.clear(array)
+        partition.begin(lineage, continues_at=None)
 
-    def _in_order(self, partition: Partition, held: _Held, now_ms: int) -> list[Output]:
-        sequence = partition.sequence(held.array)
-        before = sequence.missing
-        verdict = sequence.take(held.head.seq)
-        self.intake.gaps += max(0, sequence.missing - before)
-        if verdict == "duplicate":
-            self.intake.duplicates += 1
-            if held.head.tick in partition.open:
+    def _in_order(self, partition: Partition, arrival: Arrival, now_ms: int) -> list[Output]:
+        head, frame, array = arrival.head, arrival.frame, self._array[arrival.head.key]
+        self.intake.lags_s.append((now_ms - head.ts) / 1000)
+        if self.intake.number(partition.sequence(array), head.seq) == "duplicate":
+            if head.tick in partition.open:
                 # Read again after a rebalance: only this token still counts, and only when the tick is out.
-                partition.open[held.head.tick].tokens.append(held.token)
+                partition.open[head.tick].tokens.append(arrival.token)
                 return []
-            return [Done((held.token,))]
-        self.state.write(held.array, held.head, held.frame, held.record.offset)
-        if held.head.tick <= partition.closed_tick:
+            return [Done((arrival.token,))]
+        self.state.write(array, head, frame, arrival.record.offset)
+        if head.tick <= partition.closed_tick:
             self.intake.late += 1
-            return [self._late(held)]
-        partition.put(held.array, held.head, held.frame, held.token, now_ms)
+            return [self._late(partition, arrival)]
+        partition.put(array, head, frame, arrival.token, now_ms)
         return self._close_due(partition, now_ms, queue_empty=False)
 
     def tick(self, now_ms: int, *, queue_empty: bool) -> list[Output]:
@@ -210,24 +215,23 @@ class RowKeeper:
         return out
 
     def _release(self, now_ms: int) -> list[Output]:
-        out: list[Output] = []
-        waiting, self._held = self._held, deque()
-        for held in waiting:
-            out += self._admit(held, now_ms)
-        return out
-
-    def _passed(self, partition: Partition, *, queue_empty: bool) -> int:
-        control = self._view.control
-        if control is None or not (control.lock_step and queue_empty):
-            return -1
-        return control.settled_tick if partition.lineage == (control.run, control.epoch) else 2**53
+        return [told for arrival in self._hold.release(now_ms) for told in self._admit(arrival, now_ms)]
 
     def _close_due(self, partition: Partition, now_ms: int, *, queue_empty: bool) -> list[Output]:
-        passed = self._passed(partition, queue_empty=queue_empty)
-        return [self._close(partition, tick) for _, tick in partition.pop_due(now_ms, passed_tick=passed)]
+        if not partition.open:
+            return []
+        control = self._view.control
+        opened_by_ms, passed_tick = now_ms - int(1000 * CLOSE_AFTER_S), -1
+        if control is not None and control.lock_step:
+            opened_by_ms = -1  # how long this machine takes says nothing there
+            if queue_empty:
+                holds = partition.lineage == (control.run, control.epoch)
+                passed_tick = control.settled_tick if holds else _ALL_TICKS
+        due = partition.pop_due(opened_by_ms=opened_by_ms, passed_tick=passed_tick)
+        return [self._close(partition, tick) for tick in due]
 
     def _close_all(self, partition: Partition) -> list[Output]:
-        return [self._close(partition, tick) for _, tick in partition.pop_due(2**60, passed_tick=2**53)]
+        return [self._close(partition, tick) for tick in partition.pop_due(opened_by_ms=-1, passed_tick=_ALL_TICKS)]
 
     def _close_silent(self, partition: Partition, now_ms: int, *, queue_empty: bool) -> list[Output]:
         """Close, with no rows, the tick of a partition whose arrays are all silent."""
@@ -259,9 +263,9 @@ class RowKeeper:
         frames = [tick.frames[array] for array in arrays]
         return self._rack_message(partition, tick.head, arrays, frames, late=False, tokens=tuple(tick.tokens))
 
-    def _late(self, held: _Held) -> Send:
-        partition = self._partitions[held.record.partition]
-        return self._rack_message(partition, held.head, [held.array], [held.frame], late=True, tokens=(held.token,))
+    def _late(self, partition: Partition, arrival: Arrival) -> Send:
+        array = self._array[arrival.head.key]
+        return self._rack_message(partition, arrival.head, [array], [arrival.frame], late=True, tokens=(arrival.token,))
 
     def _rack_message(
         self,
@@ -281,21 +285,22 @@ class RowKeeper:
         return self._send(partition, head, rolled, late=late, tokens=tokens)
 
     def _add_details(self, rolled: Frame, arrays: list[int], frames: list[Frame], tick: int) -> None:
-        """Add the CDUs each tenth tick, and CDUs and GPUs of racks under watch each tick."""
+        """Add the CDUs each tenth tick, those of racks under watch each tick, and GPUs that somebody looks at."""
         racks = rolled.dense["rack"]["rack_i"]
-        wanted = np.isin(racks, list(self.watched)) if self.watched else np.zeros(len(racks), dtype=bool)
-        cdus = np.ones(len(racks), dtype=bool) if tick % CDU_EVERY_TICKS == 0 else wanted
+        watched = np.array(sorted(self.watched), dtype=np.int64)
+        cdus = np.isin(racks, watched) if tick % CDU_EVERY_TICKS else np.ones(len(racks), dtype=bool)
         if cdus.any():
-            rolled.dense["cdu"] = {"rack_i": racks[cdus]}
-            for name in frames[0].dense["cdu"]:
-                rolled.dense["cdu"][name] = np.concatenate([f.dense["cdu"][name] for f in frames])[cdus]
-        if wanted.any():
-            rolled.dense["gpu"] = self._roller.gpu_rows(arrays, frames, racks[wanted])
+            known = [without_suspects(frame).dense["cdu"] for frame in frames]
+            columns = {name: np.concatenate([cdu[name] for cdu in known])[cdus] for name in known[0]}
+            rolled.dense["cdu"] = {"rack_i": racks[cdus], **columns}
+        if gpus := self._roller.gpu_rows(arrays, frames, watched):
+            rolled.dense["gpu"] = gpus
 
     def _send(self, partition: Partition, head: Head, rolled: Frame, *, late: bool, tokens: tuple[Any, ...]) -> Send:
+        known = partition.lineage == (head.run, head.epoch)
         rolled.dense["close"] = {
             "partition": np.array([partition.number]),
             "late": np.array([int(late)]),
-            "watermark": np.array([partition.closed_tick]),
+            "watermark": np.array([partition.closed_tick if known else -1]),
         }
         return Send("twin.rack", head, encode_frame(TWIN_RACK, rolled), partition.number, tokens)

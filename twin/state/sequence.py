@@ -37,7 +37,7 @@ class Sequence:
         --------
         >>> sequence = Sequence()
         >>> [sequence.take(seq) for seq in (0, 1, 4, 2, 2, 70)], sequence.missing
-        (['next', 'next', 'next', 'late', 'duplicate', 'next'], 2)
+        (['next', 'next', 'next', 'late', 'duplicate', 'next'], 3)
         """
         if self.last < 0:
             self.last, self._seen = seq, 1

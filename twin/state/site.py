@@ -14,19 +14,22 @@ from twin.events.derived import TWIN_RACK, TWIN_SITE
 from twin.events.frames import Frame, decode_frame, encode_frame
 from twin.events.grid import TELEMETRY_GRID
 from twin.events.head import Head, split
-from twin.events.jobs import JobTable
 from twin.events.layout import FrameLayout
 from twin.events.network import TELEMETRY_NETWORK
 from twin.events.topics import array_partition
 from twin.events.turbines import TELEMETRY_TURBINES
 from twin.run import RunView, site_time_s
 from twin.state import picture
+from twin.state.checks import check_groups, check_schema, check_tick, places_of
 from twin.state.counts import Intake
-from twin.state.outputs import Dead, Done, Output, Send, check_schema
+from twin.state.hold import Arrival, Hold
+from twin.state.outputs import Dead, Done, Output, Send
 from twin.state.partition import CLOSE_AFTER_S, STALE_AFTER_S
 from twin.state.parts import Part, add_part, part_of, racks_in, total
 from twin.state.sequence import Sequence
+from twin.state.suspects import without_suspects
 
+KEEP_BOOKS = 4
 KEEP_TICKS = 240  # how far back a late or re-sent part still mends the sums
 SWING_S = 60.0
 FAMILIES: dict[str, Family] = {
@@ -35,9 +38,8 @@ FAMILIES: dict[str, Family] = {
     "telemetry.grid": TELEMETRY_GRID,
     "telemetry.network": TELEMETRY_NETWORK,
 }
-JOBS = "telemetry.jobs"
 RACK = "twin.rack"
-TOPICS = (RACK, *FAMILIES, JOBS)
+TOPICS = (RACK, *FAMILIES)
 
 
 @dataclass(slots=True)
@@ -88,11 +90,12 @@ class SiteKeeper:
         arrays = self._site.layout.array_count
         self._array_partition = np.array([array_partition(i) for i in range(arrays)])
         self._unit_keys = [(topic, key) for topic in FAMILIES for key in layout.keys(topic)]
-        self.jobs: JobTable | None = None
+        self._hold = Hold(view)
+        self._places = places_of(layout.site)
 
     def waiting(self) -> int:
         """Return how many messages are held back: of ticks that were not sent yet."""
-        return sum(len(tick.tokens) for book in self._books.values() for tick in book.ticks.values())
+        return len(self._hold) + sum(len(tick.tokens) for book in self._books.values() for tick in book.ticks.values())
 
     def take(self, record: Record, token: Any, now_ms: int) -> list[Output]:
         """Take one message; the topic of the record is without namespace."""
@@ -100,46 +103,60 @@ class SiteKeeper:
         intake.frames += 1
         try:
             head, data = split(record.value)
-            if record.topic == JOBS:
-                check_schema(head, "telemetry.jobs/1")
-                return self._take_jobs(head, data, token)
             frame = self._decode(record.topic, head, data)
         except MessageInvalid as exc:
             intake.dead += 1
             return [Dead(record, str(exc), (token,))]
+        intake.suspects += sum(map(len, frame.suspect.values()))
+        return self._release(now_ms) + self._admit(Arrival.at(now_ms, record, head, frame, token), now_ms)
+
+    def tick(self, now_ms: int, *, queue_empty: bool) -> list[Output]:
+        """Do what time asks for: what waits for its run, ticks that wait for something, and sums that were mended."""
+        out = self._release(now_ms)
+        for book in self._books.values():
+            out += self._send_due(book, now_ms, queue_empty=queue_empty)
+        return out
+
+    def _release(self, now_ms: int) -> list[Output]:
+        return [told for arrival in self._hold.release(now_ms) for told in self._admit(arrival, now_ms)]
+
+    def _admit(self, arrival: Arrival, now_ms: int) -> list[Output]:
+        head, topic = arrival.head, arrival.record.topic
+        intake = self.intake[topic]
+        try:
+            check_tick(head, self._view.control, now_ms)
+        except MessageInvalid as exc:
+            intake.dead += 1
+            return [Dead(arrival.record, str(exc), (arrival.token,))]
+        standing = self._view.standing(head)
+        if standing == "newer" and now_ms < arrival.until_ms:
+            self._hold.keep(arrival)
+            return []
+        if standing in ("other", "newer"):
+            intake.other_run += 1
+            return [Done((arrival.token,))]  # history has it
         intake.lags_s.append((now_ms - head.ts) / 1000)
         book = self._book(head)
-        if book is None:
-            intake.other_run += 1
-            return [Done((token,))]
-        if record.topic != RACK:
-            verdict = book.sequences.setdefault((record.topic, head.key), Sequence()).take(head.seq)
+        if topic != RACK:
+            verdict = intake.number(book.sequences.setdefault((topic, head.key), Sequence()), head.seq)
             if verdict == "duplicate":
-                intake.duplicates += 1
-                return [Done((token,))]
+                return [Done((arrival.token,))]
             intake.late += verdict == "late"
         tick = self._tick(book, head, now_ms)
         if tick is None:
             intake.late += 1
-            return [Done((token,))]
-        self._put(book, tick, record.topic, head, frame)
+            return [Done((arrival.token,))]
+        self._put(book, tick, topic, head, without_suspects(arrival.frame))
         if tick.sent and not tick.dirty:
-            return [Done((token,))]
-        tick.tokens.append(token)
+            return [Done((arrival.token,))]
+        tick.tokens.append(arrival.token)
         return self._send_due(book, now_ms, queue_empty=False)
-
-    def tick(self, now_ms: int, *, queue_empty: bool) -> list[Output]:
-        """Do what time asks for: ticks that wait for something that does not come, and sums that were mended."""
-        out: list[Output] = []
-        for book in self._books.values():
-            out += self._send_due(book, now_ms, queue_empty=queue_empty)
-        return out
 
     def _decode(self, topic: str, head: Head, data: bytes) -> Frame:
         if topic == RACK:
             check_schema(head, TWIN_RACK.schema_id)
             frame = decode_frame(TWIN_RACK, data, {"close": 1})
-            self._check_places(frame)
+            check_groups(TWIN_RACK, frame, self._places)
             return frame
         family = FAMILIES[topic]
         check_schema(head, family.schema_id)
@@ -148,41 +165,28 @@ class SiteKeeper:
             raise MessageInvalid(f"unknown-key: {head.key} is no key of {topic} at {self._site.id}")
         return decode_frame(family, data, sizes)
 
-    def _check_places(self, frame: Frame) -> None:
-        for group, column, size in (
-            ("rack", "rack_i", self._site.layout.rack_count),
-            ("hall", "hall_i", self._site.layout.hall_count),
-        ):
-            places = frame.dense.get(group, {}).get(column)
-            if places is not None and len(places) and places.max() >= size:
-                raise MessageInvalid(f"bad-index: {group}.{column}: beyond {size} places")
-
-    def _take_jobs(self, head: Head, data: bytes, token: Any) -> list[Output]:
-        try:
-            table = JobTable.model_validate_json(data)
-        except ValueError as exc:
-            raise MessageInvalid(f"bad-data: {str(exc).splitlines()[0]}") from exc
-        if table.full and self._view.standing(head) == "current":
-            self.jobs = table
-        return [Done((token,))]
-
-    def _book(self, head: Head) -> _Book | None:
-        """Find the book of a message's run and epoch; a new one only for the run that holds."""
-        lineage = (head.run, head.epoch)
+    def _book(self, head: Head) -> _Book:
+        """Find the book of a run and epoch, or begin it; an epoch that continues goes on with what is known."""
+        lineage, control = (head.run, head.epoch), self._view.control
         book = self._books.get(lineage)
-        control = self._view.control
-        if book is None and control is not None and self._view.standing(head) in ("current", "earlier"):
+        if book is None:
             book = self._books[lineage] = _Book()
             book.array_tick = np.full(self._site.layout.array_count, -1, dtype=np.int64)
             before = self._books.get((head.run, head.epoch - 1))
-            continues = control.epoch == head.epoch and control.continues
+            continues = control is not None and (control.run, control.epoch) == lineage and control.continues
             if before is not None and continues:
                 book.array_tick[:] = before.array_tick
                 book.unit_tick.update(before.unit_tick)
-                book.first_tick, book.feed_w, book.water = before.first_tick, before.feed_w, before.water
-            while len(self._books) > 4:
-                self._books.popitem(last=False)
+                book.first_tick, book.feed_w, book.water = before.first_tick, before.feed_w.copy(), before.water
+            self._drop_old_books()
         return book
+
+    def _drop_old_books(self) -> None:
+        while len(self._books) > KEEP_BOOKS:
+            oldest = next(iter(self._books))
+            if any(tick.tokens for tick in self._books[oldest].ticks.values()):
+                return
+            del self._books[oldest]
 
     def _tick(self, book: _Book, head: Head, now_ms: int) -> _Tick | None:
         tick = book.ticks.get(head.tick)

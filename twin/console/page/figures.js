@@ -37,7 +37,7 @@ export function showTwin(twin, picture) {
   $("twin").textContent = words.length ? `twin: ${words.join(", ")}` : `twin ok${lag}`;
 }
 
-export function showSite({ site, temp: gpu, plants, stale, age_s }, limits) {
+export function showSite({ site, temp: gpu, halls, plants, stale, age_s }, limits) {
   for (const tile of document.querySelectorAll(".tile")) {
     tile.classList.toggle("stale", stale);
     tile.querySelector("h2").dataset.age = age(age_s);
@@ -61,7 +61,8 @@ export function showSite({ site, temp: gpu, plants, stale, age_s }, limits) {
   set("busy", number(site.gpu_busy_n));
   set("gpus", number(site.gpu_n));
   set("down", number(site.gpu_down_n));
-  set("throttled", number((site.throttle_sw_thermal_n ?? 0) + (site.throttle_hw_thermal_n ?? 0)));
+  // A GPU may show several thermal reasons: the halls count it once.
+  set("throttled", number(sum(halls.map((hall) => Math.round((hall.throttle_thermal_ratio ?? 0) * (hall.measured_n ?? 0))))));
   set("water", withUnit(site.water_today_l === null ? null : site.water_today_l / 1000, site.water_today_l < 1e5 ? 1 : 0, "m³"));
   set("makeup", withUnit(sum(plants.map((plant) => plant.makeup_l_min)), 0, "L/min"));
   set("wue", withUnit(site.wue_l_kwh, 2, "L/kWh"));
