@@ -28,6 +28,7 @@ from twin.run import RunView
 from twin.site import load_site
 from twin.state.outputs import Send
 from twin.state.rows import RowKeeper
+from twin.state.site import TOPICS as SITE_TOPICS
 from twin.state.site import SiteKeeper
 
 RUN = "20261124T072000Z-a7f3"
@@ -310,9 +311,11 @@ def messages(layout, plant) -> dict[str, list[bytes]]:
         for reading in producer.readings(plant, first_of_epoch=True):
             raw = encode(head(producer.topic, reading.key), reading.data)
             sent.setdefault(producer.topic, []).append(raw)
-            keeper = rows if producer.topic == "telemetry.gpu" else site
             record = Record(producer.topic, reading.partition or 0, 0, NOW_MS, reading.key.encode(), raw)
-            out += keeper.take(record, None, NOW_MS)
+            if producer.topic == "telemetry.gpu":
+                out += rows.take(record, None, NOW_MS)
+            elif producer.topic in SITE_TOPICS:
+                out += site.take(record, None, NOW_MS)
     for told in out:
         if isinstance(told, Send) and told.topic == "twin.rack":
             raw = encode(told.head, told.data)
