@@ -22,6 +22,7 @@ from twin.site import Site
 logger = logging.getLogger(__name__)
 
 CONTROL_EVERY_MS = 1000
+HELD_BACK_MS = 5
 SNAPSHOT_EVERY_S = 60.0
 REACHED_OVER_MS = 5000
 
@@ -122,8 +123,9 @@ class Loop:
         if ticked:
             return 0.0
         until_ms = self._next_control_ms
-        if self.owner.state == "running" and not self.owner.plan.lock_step:
-            until_ms = min(until_ms, self._next_tick_ms())
+        if self.owner.state == "running":
+            # A tick that is due and may not be done waits for others: to spin here would take the time from them.
+            until_ms = min(until_ms, max(self._next_tick_ms(), now_ms + HELD_BACK_MS))
         return max(0.0, (until_ms - now_ms) / 1000)
 
     def close(self) -> None:

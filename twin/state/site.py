@@ -29,6 +29,7 @@ from twin.state.parts import Part, add_part, part_of, racks_in, total
 from twin.state.sequence import Sequence
 from twin.state.suspects import without_suspects
 
+RACKS_LATE_S = 3.0
 KEEP_BOOKS = 4
 KEEP_TICKS = 240  # how far back a late or re-sent part still mends the sums
 SWING_S = 60.0
@@ -47,6 +48,7 @@ class _Tick:
     """All that has come of one tick."""
 
     first_ms: int
+    parts_ms: int = field(default=-1, init=False)  # when its first racks came
     head: Head
     parts: dict[int, list[Part]] = field(default_factory=dict)
     units: dict[tuple[str, str], Frame] = field(default_factory=dict)
@@ -114,7 +116,7 @@ class SiteKeeper:
         """Do what time asks for: what waits for its run, ticks that wait for something, and sums that were mended."""
         out = self._release(now_ms)
         for book in self._books.values():
-            out += self._send_due(book, now_ms, queue_empty=queue_empty)
+            out += self._send_due(book, now_ms, queue_empty=queue_empty, mended=True)
         return out
 
     def _release(self, now_ms: int) -> list[Output]:
@@ -147,6 +149,8 @@ class SiteKeeper:
             intake.late += 1
             return [Done((arrival.token,))]
         self._put(book, tick, topic, head, without_suspects(arrival.frame))
+        if topic == RACK and tick.parts_ms < 0:
+            tick.parts_ms = now_ms
         if tick.sent and not tick.dirty:
             return [Done((arrival.token,))]
         tick.tokens.append(arrival.token)
@@ -231,7 +235,8 @@ class SiteKeeper:
         wanted = np.unique(self._array_partition[~self._stale(book, tick.head.dt_s)])
         return all(int(partition) in tick.parts for partition in wanted)
 
-    def _send_due(self, book: _Book, now_ms: int, *, queue_empty: bool) -> list[Output]:
+    def _send_due(self, book: _Book, now_ms: int, *, queue_empty: bool, mended: bool = False) -> list[Output]:
+        """Send the ticks that are complete or have waited long enough, in order, and, if asked, the mended ones."""
         control = self._view.control
         lock_step = control is not None and control.lock_step and queue_empty
         out: list[Output] = []
@@ -239,13 +244,23 @@ class SiteKeeper:
         for number, tick in book.ticks.items():
             if not tick.dirty:
                 continue
-            if not tick.sent:
-                late = now_ms - tick.first_ms >= 2000 * CLOSE_AFTER_S  # rows wait half of it themselves
-                if waiting or not (late or lock_step or self._complete(book, number, tick)):
-                    waiting = True  # ticks go out in order; only mended ones pass by
-                    continue
+            if tick.sent:
+                # What is mended grows part by part: once in a beat is enough, and at once when it is whole.
+                if mended or self._complete(book, number, tick):
+                    out.append(self._send(book, number, tick))
+                continue
+            if waiting or not (lock_step or self._late(tick, now_ms) or self._complete(book, number, tick)):
+                waiting = True  # ticks go out in order; only mended ones pass by
+                continue
             out.append(self._send(book, number, tick))
         return out
+
+    @staticmethod
+    def _late(tick: _Tick, now_ms: int) -> bool:
+        """Tell whether a tick has waited long enough for what is missing: racks that are far behind get longer."""
+        if tick.parts_ms >= 0:
+            return now_ms - tick.parts_ms >= 2000 * CLOSE_AFTER_S  # the rows wait half of it themselves
+        return now_ms - tick.first_ms >= 1000 * RACKS_LATE_S
 
     def _send(self, book: _Book, number: int, tick: _Tick) -> Send:
         layout = self._site.layout
