@@ -192,7 +192,10 @@ class Loop:
         self._orders.operator_acted(self.plant, ts)
         self.frames += self._publisher.telemetry(self._producers, self.plant, tick=self.owner.tick, ts=ts)
         if self.plant.tick % max(1, round(SNAPSHOT_EVERY_S / plan.dt_s)) == 0:
-            self.save_snapshot()
+            try:
+                self.save_snapshot()
+            except RunError as exc:
+                logger.warning("snapshot=missing tick=%d reason=%s", self.owner.tick, exc)  # the run goes on without it
 
     def _measure(self, now_ms: int) -> None:
         began_ms, tick = self._reached_from

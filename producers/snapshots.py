@@ -40,14 +40,26 @@ class Snapshots:
         self._saved: dict[int, _Saved] = {}
 
     def save(self, plant: Plant) -> SnapshotReference:
-        """Write a snapshot to a file; return what to tell about it."""
+        """Write a snapshot to a file; return what to tell about it.
+
+        Raises
+        ------
+        RunError
+            The folder is full or closed; what was saved before stays.
+        """
         data = snapshot(plant)
         digest = hashlib.sha256(data).hexdigest()
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{plant.tick:012d}.plant.zst"
         partial = path.with_suffix(".part")
-        partial.write_bytes(data)
-        partial.replace(path)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(data)
+            partial.replace(path)
+        except OSError as exc:
+            raise RunError(
+                f"snapshot {path} cannot be written ({exc.strerror}): free space, mend its rights, "
+                "or choose another data folder (COLOSSUS_DATA_DIR)"
+            ) from exc
         self._saved[plant.tick] = _Saved(plant.tick, path, digest)
         while len(self._saved) > KEEP_N:
             second = sorted(self._saved)[1]

@@ -11,7 +11,7 @@ import pytest
 from producers.families import PRODUCERS
 from producers.loop import Loop
 from twin.bus.memory import MemoryBus
-from twin.errors import LeaseLost, RunActive
+from twin.errors import LeaseLost, RunActive, RunError
 from twin.events.control import Command, CommandResult, RunControl
 from twin.events.head import Head, encode_model, split
 from twin.events.instructor import Inject, SnapshotReference, Truth
@@ -264,3 +264,31 @@ def test_a_message_for_another_namespace_is_not_ours(stage: Stage) -> None:
     stage.bus.publish("other.commands", b"{}", key=b"k")
     stage.ticks(loop, 1)
     assert stage.read("command_results", CommandResult) == []
+
+
+def test_a_full_disk_costs_snapshots_not_the_run(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    loop = stage.started()
+    run_dir = stage.folder / loop.owner.run
+    for file in run_dir.iterdir():
+        file.unlink()
+    run_dir.rmdir()
+    run_dir.write_text("in the way")
+    stage.ticks(loop, 65)
+    assert loop.owner.tick == 64
+    assert "snapshot=missing" in caplog.text
+    with pytest.raises(RunError, match="COLOSSUS_DATA_DIR"):
+        loop.save_snapshot()
+    with pytest.raises(RunError, match="cannot be read"):
+        loop.go_back(10, stage.clock.ms)
+    stage.ticks(loop, 2)
+
+
+def test_a_damaged_snapshot_is_refused(stage: Stage) -> None:
+    loop = stage.started()
+    stage.ticks(loop, 3)
+    (path,) = (stage.folder / loop.owner.run).iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunError, match="changed"):
+        loop.go_back(1, stage.clock.ms)
+    stage.ticks(loop, 1)
+    assert loop.owner.tick == 3
