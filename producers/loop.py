@@ -93,6 +93,7 @@ class Loop:
         now_ms = self._clock.now_ms()
         self.owner.begin(run, seen=self._seen(), now_ms=now_ms)
         self._snapshots = Snapshots(self._snapshot_dir / run, self._site)
+        self._snapshots.sweep(now_ms)
         self._reached_from = (now_ms, -1)
         self._filled_from = (now_ms, -1) if self.owner.filling else None
         try:

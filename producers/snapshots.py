@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from twin.site import Site
 logger = logging.getLogger(__name__)
 
 KEEP_N = 120
+KEEP_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,15 @@ class Snapshots:
         self._folder = folder
         self._site = site
         self._saved: dict[int, _Saved] = {}
+
+    def sweep(self, now_ms: int) -> None:
+        """Drop the snapshots of other runs that are older than a day: nothing leads back there any more."""
+        for folder in self._folder.parent.glob("*/"):
+            try:
+                if folder != self._folder and 1000 * folder.stat().st_mtime < now_ms - KEEP_MS:
+                    shutil.rmtree(folder)
+            except OSError as exc:
+                logger.warning("snapshots=left folder=%s reason=%s", folder, exc)
 
     def save(self, plant: Plant) -> SnapshotReference:
         """Write a snapshot to a file; return what to tell about it.

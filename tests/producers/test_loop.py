@@ -1,6 +1,7 @@
 """The loop of the plant side: lease, orders, requests, snapshots, speed; on a memory bus under a hand clock."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -292,3 +293,12 @@ def test_a_damaged_snapshot_is_refused(stage: Stage) -> None:
         loop.go_back(1, stage.clock.ms)
     stage.ticks(loop, 1)
     assert loop.owner.tick == 3
+
+
+def test_snapshots_of_other_runs_go_after_a_day(stage: Stage) -> None:
+    for name, age_s in (("old", 2 * 86_400), ("recent", 3600)):
+        (stage.folder / name).mkdir()
+        seen_s = START_MS / 1000 - age_s
+        os.utime(stage.folder / name, (seen_s, seen_s))
+    loop = stage.started()
+    assert {path.name for path in stage.folder.iterdir()} == {"recent", loop.owner.run}

@@ -56,12 +56,28 @@ class ConsoleClient:
         return self._ask("GET", "/api/run")
 
     def request(self, verb: str, **params: int) -> dict[str, Any]:
-        """Ask something of the run's owner."""
-        return self._ask("POST", f"/api/run/{verb}", params)
+        """Ask something of the run's owner, and wait for its answer.
+
+        Raises
+        ------
+        SettingInvalid
+            It refuses, or does not answer.
+        """
+        return self._answered(self._ask("POST", f"/api/run/{verb}", params))
 
     def set_speed(self, speed: float) -> dict[str, Any]:
-        """Change the speed."""
-        return self._ask("PUT", "/api/run/speed", {"speed": speed})
+        """Change the speed, and wait for the answer; raises as :meth:`request`."""
+        return self._answered(self._ask("PUT", "/api/run/speed", {"speed": speed}))
+
+    def _answered(self, asked: dict[str, Any]) -> dict[str, Any]:
+        for _ in range(int(ANSWER_S / POLL_S)):
+            run = self.run()
+            if run["answers"] == asked["request"]:
+                if run["error"]:
+                    raise SettingInvalid(f"refused: {run['error']}")
+                return run
+            self._sleep(POLL_S)
+        raise SettingInvalid(f"the owner of the run does not answer within {ANSWER_S:g} s (colossus run show)")
 
     def command(self, verb: str, unit: str, params: Sequence[str]) -> dict[str, Any]:
         """Give a command, and wait for the plant's answer.
