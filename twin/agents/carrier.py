@@ -72,7 +72,7 @@ class Carrier:
     async def _keep_aside(self, dead: Dead) -> None:
         control = self._context.view.control
         raw = dead.record.value or b""
-        source = self._context.short(dead.record.topic)
+        source = dead.record.topic
         letter = DeadLetter(
             topic=source,
             partition=dead.record.partition,

@@ -30,17 +30,23 @@ class Follower:
         self._threads: list[threading.Thread] = []
 
     async def start(self) -> None:
-        """Begin; returns when all that the topics held at this moment has been handled."""
+        """Begin; returns when all that the topics held at this moment has been handled.
+
+        Raises
+        ------
+        BusError
+            A topic could not be read up to there.
+        """
         loop = asyncio.get_running_loop()
         for topic, handle in self._handlers.items():
             reader = self._bus.follow(topic)
-            ready = asyncio.Event()
+            ready: asyncio.Future[None] = loop.create_future()
             thread = threading.Thread(
                 target=self._run, args=(reader, handle, ready, loop), name=f"follow-{topic}", daemon=True
             )
             self._threads.append(thread)
             thread.start()
-            await ready.wait()
+            await ready
 
     async def stop(self) -> None:
         """Stop reading."""
@@ -53,14 +59,18 @@ class Follower:
         self,
         reader: Reader,
         handle: Callable[[Record], None],
-        ready: asyncio.Event,
+        ready: asyncio.Future[None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         async def deal(records: list[Record], *, caught_up: bool) -> None:
             for record in records:
                 handle(record)
-            if caught_up:
-                ready.set()
+            if caught_up and not ready.done():
+                ready.set_result(None)
+
+        def give_up(reason: BusError) -> None:
+            if not ready.done():
+                ready.set_exception(reason)
 
         try:
             said = False
@@ -73,5 +83,7 @@ class Follower:
                 said = said or caught_up
         except BusError as exc:
             logger.info("follower=ended reason=%s", exc)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(give_up, exc)
         finally:
             reader.close()

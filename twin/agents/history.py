@@ -4,11 +4,13 @@ A message is acknowledged after its points are written; a store that is away is 
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import faust
@@ -33,6 +35,16 @@ PRUNE_EVERY_S = 600.0
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
+@dataclass(slots=True)
+class Taken:
+    """A message and its points, made once: whether a run's message is an event depends on those before it."""
+
+    record: Record
+    event: Any  # acknowledges it
+    points: list[Points] = field(default_factory=list)
+    refused: str = ""
+
+
 class Writer:
     """Writes batches in a thread of its own, and says how it goes."""
 
@@ -52,9 +64,16 @@ class Writer:
         StoreRejected
             The store will never take it.
         """
-        loop = asyncio.get_running_loop()
         self.buffered = sum(points.size for points in batch)
-        for attempt in range(10**9):
+        try:
+            await self._write_at_last(batch)
+            self._points += self.buffered
+        finally:
+            self.buffered = 0
+
+    async def _write_at_last(self, batch: list[Points]) -> None:
+        loop = asyncio.get_running_loop()
+        for attempt in itertools.count():
             began = time.perf_counter()
             try:
                 await loop.run_in_executor(self._thread, self._store.write, batch)
@@ -65,8 +84,6 @@ class Writer:
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
                 continue
             self._seconds.append(time.perf_counter() - began)
-            self._points += self.buffered
-            self.buffered = 0
             return
 
     async def tidy(self, work: Callable[[int], int], now_ms: int) -> None:
@@ -107,39 +124,40 @@ def attach(app: faust.App, context: Context) -> Attached:
         value_serializer="raw",
     )
 
-    async def write(records: list[tuple[Record, Any]]) -> None:
-        """Write messages; when the store refuses the batch for good, find out which of them it is."""
-        batch: list[Points] = []
-        dead: list[Dead] = []
-        for record, event in records:
-            try:
-                batch += maker.points_of(record)
-            except (MessageInvalid, StoreRejected) as exc:
-                dead.append(Dead(record, str(exc), (event,)))
-        refused = {id(letter.done[0]) for letter in dead}
-        written = [(record, event) for record, event in records if id(event) not in refused]
+    def taken(event: Any) -> Taken:
+        one = Taken(record_of(event, context), event)
+        intake[one.record.topic].frames += 1
         try:
-            if batch:
-                await writer.write(batch)
+            one.points = maker.points_of(one.record)
+        except MessageInvalid as exc:
+            one.refused = str(exc)
         except StoreRejected as exc:
-            if len(written) == 1:
-                dead.append(Dead(written[0][0], f"store-rejected: {exc}", (written[0][1],)))
-            else:
-                for one in written:
+            one.refused = f"store-rejected: {exc}"
+        return one
+
+    async def write(batch: list[Taken]) -> None:
+        """Write messages; when the store refuses the batch for good, find out which of them it is."""
+        try:
+            if points := [points for one in batch for points in one.points]:
+                await writer.write(points)
+        except StoreRejected as exc:
+            if len(batch) > 1:
+                for one in batch:
                     await write([one])
-        else:
-            acknowledge(event for _, event in written)
-        for letter in dead:
-            intake[letter.record.topic].dead += 1
-        await carrier.carry(dead)
+                return
+            batch[0].refused = f"store-rejected: {exc}"
+        # In the order of offsets: one that is acknowledged early would commit those before it, too.
+        for one in batch:
+            if one.refused:
+                intake[one.record.topic].dead += 1
+                await carrier.carry([Dead(one.record, one.refused, (one.event,))])
+            else:
+                acknowledge([one.event])
 
     @app.agent(channel, concurrency=1)
     async def take(stream: Any) -> None:
         async for events in stream.noack_take(TAKE_N, within=context.history_within_s):
-            records = [(record_of(event, context), event) for event in events]
-            for record, _ in records:
-                intake[record.topic].frames += 1
-            await write(records)
+            await write([taken(event) for event in events])
 
     @app.timer(ROLL_UP_EVERY_S)
     async def roll_up() -> None:

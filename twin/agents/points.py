@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from twin.bus.base import Record
-from twin.errors import MessageInvalid
+from twin.errors import MessageInvalid, SiteInvalid
 from twin.events.chillers import TELEMETRY_CHILLERS
 from twin.events.columns import Family
 from twin.events.control import RUN_STATE_CODES, CommandResult, Message, RunControl
@@ -18,6 +18,7 @@ from twin.events.jobs import Job, JobTable
 from twin.events.layout import FrameLayout
 from twin.events.measurements import BY_NAME
 from twin.events.network import TELEMETRY_NETWORK
+from twin.events.topics import BY_NAME as TOPIC_BY_NAME
 from twin.events.turbines import TELEMETRY_TURBINES
 from twin.site import Site
 from twin.state.checks import check_groups, check_schema, places_of
@@ -78,13 +79,16 @@ class PointMaker:
             The bytes are no message of that topic.
         """
         head, data = split(record.value)
-        return self._makers[record.topic](head, data, record)
+        check_schema(head, TOPIC_BY_NAME[record.topic].schema_id)
+        try:
+            return self._makers[record.topic](head, data, record)
+        except OverflowError as exc:
+            raise MessageInvalid(f"out-of-range: {exc}") from exc  # models set their counts no upper limit
 
     def _units(self, family: Family) -> Callable[[Head, bytes, Record], list[Points]]:
         topic = family.schema_id.partition("/")[0]
 
         def make(head: Head, data: bytes, _: Record) -> list[Points]:
-            check_schema(head, family.schema_id)
             sizes = self._layout.sizes(topic, head.key)
             if sizes is None:
                 raise MessageInvalid(f"unknown-key: {head.key} is no key of {topic} at {self._site.id}")
@@ -111,7 +115,6 @@ class PointMaker:
         return make
 
     def _rack(self, head: Head, data: bytes, _: Record) -> list[Points]:
-        check_schema(head, TWIN_RACK.schema_id)
         frame = decode_frame(TWIN_RACK, data, {"close": 1})
         check_groups(TWIN_RACK, frame, self._places)
         points = []
@@ -159,7 +162,6 @@ class PointMaker:
         )
 
     def _site_picture(self, head: Head, data: bytes, _: Record) -> list[Points]:
-        check_schema(head, TWIN_SITE.schema_id)
         frame = decode_frame(TWIN_SITE, data, {"close": 1, "site": 1})
         check_groups(TWIN_SITE, frame, self._places)
         halls = self._site.layout.hall_ids
@@ -176,9 +178,15 @@ class PointMaker:
             points.append(Points("permit", head.run, head.ts, {"plant": plant[0]}, permit, {}))
         loops = frame.text.get("loop", {}).get("unit")
         if loops:
-            tags = {"plant": [self._site.unit(loop).plant for loop in loops], "unit": loops}
+            tags = {"plant": [self._plant_of(loop) for loop in loops], "unit": loops}
             points.append(Points("loop", head.run, head.ts, tags, _known("loop", frame.dense["loop"]), {}))
         return points
+
+    def _plant_of(self, unit: str) -> str:
+        try:
+            return self._site.unit(unit).plant
+        except SiteInvalid as exc:
+            raise MessageInvalid(f"unknown-unit: {exc}") from exc
 
     def _run(self, head: Head, data: bytes, record: Record) -> list[Points]:
         control = _model(RunControl, data)
@@ -202,19 +210,14 @@ class PointMaker:
     def _jobs(self, head: Head, data: bytes, _: Record) -> list[Points]:
         table = _model(JobTable, data)
         fields = {
-            "running_n": table.running_n,
-            "queued_n": table.queued_n,
-            "goodput": table.goodput,
-            "lost_gpu_h": table.lost_gpu_h,
-            "failures_24h_n": table.failures_24h_n,
-            "failures_expected_n": table.failures_expected_n,
-            "overflow_gpu_n": table.overflow.gpu_n,
+            **_floats(table, "full", "jobs", "events", "overflow"),
+            "overflow_gpu_n": float(table.overflow.gpu_n),
             "overflow_usd_h": table.overflow.usd_h,
         }
-        points = [Points("jobs", head.run, head.ts, {}, {k: float(v) for k, v in fields.items()}, {})]
+        points = [Points("jobs", head.run, head.ts, {}, fields, {})]
         if table.full and table.jobs:
             least = JOB_ROW_GPUS * self._site.scale
-            rows = [(job.id, _job_fields(job)) for job in table.jobs if job.gpu_n >= least]
+            rows = [(job.id, _floats(job, "id", "servers")) for job in table.jobs if job.gpu_n >= least]
             small = [job for job in table.jobs if job.gpu_n < least]
             if small:
                 rows.append(("small", _small_fields(small)))
@@ -228,11 +231,9 @@ class PointMaker:
         cpu = {"cpu": health.cpu, "buffer_fill": health.buffer_fill}
         points = [Points("worker", head.run, health.at_ms, tags, cpu, {})]
         for part in health.ingest:
-            values = part.model_dump(exclude={"topic"})
-            points.append(Points("ingest", head.run, health.at_ms, {"topic": part.topic}, values, {}))
+            points.append(Points("ingest", head.run, health.at_ms, {"topic": part.topic}, _floats(part, "topic"), {}))
         for sink in health.sinks:
-            values = sink.model_dump(exclude={"sink"})
-            points.append(Points("sink", head.run, health.at_ms, {"sink": sink.sink}, values, {}))
+            points.append(Points("sink", head.run, health.at_ms, {"sink": sink.sink}, _floats(sink, "sink"), {}))
         return points
 
 
@@ -270,12 +271,12 @@ def _event(head: Head, record: Record, kind: str, *, text: str, unit: str, by: s
     return Points("event", head.run, ts, {"kind": kind, "priority": "none"}, {}, texts)
 
 
-def _job_fields(job: Job) -> dict[str, float]:
-    return {name: float(value) for name, value in job.model_dump(exclude={"id", "servers"}).items()}
+def _floats(message: Message, *but: str) -> dict[str, float]:
+    return {name: float(value) for name, value in message.model_dump(exclude=set(but)).items()}
 
 
 def _small_fields(jobs: list[Job]) -> dict[str, float]:
-    rows = [_job_fields(job) for job in jobs]
+    rows = [_floats(job, "id", "servers") for job in jobs]
     weight = sum(row["gpu_n"] for row in rows) or 1.0
     added = ("gpu_n", "power_w", "power_low_w", "power_high_w")
     return {

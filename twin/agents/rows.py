@@ -8,7 +8,7 @@ from twin.agents.carrier import Carrier
 from twin.agents.context import Attached, Context
 from twin.agents.pulse import on_partitions, run_keeper
 from twin.bus.base import Record
-from twin.errors import SiteInvalid
+from twin.errors import MessageInvalid, SiteInvalid
 from twin.events.alarm import Mark
 from twin.events.head import split
 from twin.state.rows import TOPIC, RowKeeper
@@ -25,7 +25,7 @@ def attach(app: faust.App, context: Context) -> Attached:
         key = (record.key or b"").decode(errors="replace")
         marks.pop(key, None)
         if record.value is not None:
-            with contextlib.suppress(ValueError, SiteInvalid):
+            with contextlib.suppress(MessageInvalid, ValueError, SiteInvalid):
                 mark = Mark.model_validate_json(split(record.value)[1])
                 if mark.kind == "watch":
                     marks[key] = context.layout.site.layout.rack_index(mark.asset)
