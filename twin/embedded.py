@@ -31,7 +31,7 @@ from twin.console.seats import Role, Seats, tokens_from
 from twin.console.server import serve
 from twin.errors import StartError
 from twin.events.layout import FrameLayout
-from twin.events.topics import TOPICS
+from twin.events.topics import TOPICS, full_name
 from twin.plant import COMMANDS
 from twin.run import Clock, RunOwner, RunPlan, SystemClock, new_run_id, utc_text
 from twin.settings import Settings
@@ -43,8 +43,7 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 SETTLE_TIMEOUT_S = 20.0
-AHEAD_TICKS = 8  # of 200,000 GPUs: what the memory bus holds twice over
-AHEAD_TICKS_MAX = 200
+PRESSURE_MAX = 0.5  # share of the retention that may lie unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +213,7 @@ class Embedded:
                 producers=[PRODUCERS[family](layout) for family in self.families],
                 clock=self.clock,
                 snapshot_dir=self.settings.data_dir / "snapshots",
-                may_go_on=_Gate(bus, self.site).open_for,
+                may_go_on=_Gate(bus, namespace).open_for,
             )
             self.run_id = new_run_id(utc_text(self.clock.now_ms()), secrets.randbits(16))
             loop.start(self.run_id)
@@ -317,27 +316,24 @@ async def _watch(workers: Iterable[Worker]) -> None:
 
 
 class _Gate:
-    """Lets the plant wait for the observer: always in lock step, and when it hurries, so that nothing is lost.
+    """Lets the plant wait for the observer, so that nothing is lost: always in lock step, else when it falls behind.
 
-    At the pace of the wall clock it never waits: there, being late is what the twin's health must show.
+    A run that hurries waits for all apps. One at the pace of the wall clock waits for the state alone: a slow store
+    must not stop it.
     """
 
-    def __init__(self, bus: MemoryBus, site: Site) -> None:
+    def __init__(self, bus: MemoryBus, namespace: str) -> None:
         self._bus = bus
-        self._settled_tick = 0
-        self._ahead_ticks = int(min(AHEAD_TICKS_MAX, AHEAD_TICKS / site.scale))
+        self._state = {full_name(app, namespace) for app in ("rows", "site")}
+        self._all = {full_name(app, namespace) for app in APPS}
 
     def open_for(self, owner: RunOwner) -> bool:
         """Tell whether the run may do its next tick."""
         plan = owner.plan
         if plan.lock_step:
             return self._bus.settled()
-        if plan.speed == 1.0 and not owner.filling:
-            return True
-        if self._bus.settled():
-            self._settled_tick = owner.tick
-            return True
-        return owner.tick - self._settled_tick < self._ahead_ticks
+        hurries = plan.speed != 1.0 or owner.filling
+        return self._bus.pressure(self._all if hurries else self._state) < PRESSURE_MAX
 
 
 def catalogue() -> Iterable[Verb]:

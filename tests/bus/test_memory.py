@@ -386,3 +386,30 @@ class GroupLife(RuleBasedStateMachine):
 
 GroupLife.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestGroupLife = GroupLife.TestCase
+
+
+def test_pressure_tells_how_near_a_group_is_to_losing_messages() -> None:
+    bus = MemoryBus("pressure")
+    bus.create_topics([Topic("t", Command, 1, "any", "event", retention_bytes=100_000)])
+    member = bus.join("slow", ["t"])
+    while not member.assignment:
+        member.poll()
+    other = bus.join("other", ["t"])
+    while not other.assignment:
+        other.poll()
+    assert bus.pressure({"slow"}) == 0.0
+    seen = []
+    for _ in range(20):
+        bus.publish("t", b"x" * 9_900, key=b"k")
+        seen.append(bus.pressure({"slow"}))
+        while other.poll():
+            pass
+    assert seen == sorted(seen)
+    assert 0.45 < seen[4] < 0.55
+    assert 0.9 < seen[-1] <= 1.0
+    assert bus.pressure({"other"}) == 0.0
+    assert bus.pressure({"slow", "other"}) == seen[-1]
+    while member.poll():
+        pass
+    assert bus.pressure({"slow"}) == 0.0
+    bus.close()

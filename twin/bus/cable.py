@@ -53,6 +53,7 @@ class Cable:
         self.wake = wake
         self._bus = bus
         self._counts = {topic: bus.partitions(topic) for topic in self.topics}
+        self.group_name = group
         self._group: Group | None = None if group is None else bus.group(group)
         self._member = ""
         self._idle = idle
@@ -90,6 +91,12 @@ class Cable:
             if full is not None:  # to the end of the queue: a busy partition must not starve the others
                 self.positions[full] = self.positions.pop(full)
         return taken
+
+    def unread_ratio(self) -> float:
+        """Return the largest share of a partition's retention that it has not read."""
+        with self._bus.lock:
+            logs = ((self._bus.logs(place.topic)[place.partition], at) for place, at in self.positions.items())
+            return max((log.unread_ratio(at) for log, at in logs), default=0.0)
 
     def seek(self, place: Place, offset: int) -> None:
         """Read a partition of its own from an offset on."""

@@ -93,6 +93,17 @@ class Log:
         else:
             self._kept[key] = record
 
+    def unread_ratio(self, offset: int) -> float:
+        """Return how much of what may be kept lies at or after an offset: at 1 the next message costs the first of it.
+
+        Messages are taken to be of one size.
+        """
+        kept = len(self._tail) - self._head
+        unread = min(self.end - offset, kept)
+        if unread <= 0:
+            return 0.0
+        return self._tail_bytes * unread / kept / self._retention.max_bytes
+
     def read(self, offset: int, limit: int) -> list[Record]:
         """Return up to ``limit`` records from ``offset`` on; from ``start`` on if that is higher."""
         first = self._tail_start + self._head

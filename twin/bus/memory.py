@@ -5,7 +5,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from twin.bus.base import Bus, Member, OnPlaces, Place, Reader, Record, Start
 from twin.bus.cable import HEARTBEATS_PER_SESSION, Cable, Step
@@ -210,6 +210,11 @@ class MemoryBus(Bus):
             for group in self._groups.values():
                 group.expire(now_s)
             return all(cable.idle() for cable in self._cables.copy())
+
+    def pressure(self, groups: Collection[str]) -> float:
+        """Return how near some groups are to losing messages to retention: 0 nothing unread, 1 the oldest goes next."""
+        with self.lock:
+            return max((cable.unread_ratio() for cable in self._cables if cable.group_name in groups), default=0.0)
 
     def close(self) -> None:
         with self.lock:
