@@ -222,9 +222,10 @@ def _column(units: Units, topic: str, group: str, column: str, size: int) -> NDA
 
 
 def _sum(units: Units, topic: str, group: str, column: str) -> float:
-    """Add a column over all units of a topic; NaN when nothing of the topic has come."""
+    """Add a column over all units of a topic; NaN when nothing of it has come, or nothing was measured."""
     values = _column(units, topic, group, column, 0)
-    return float(np.nansum(values)) if len(values) else float("nan")
+    known = values[~np.isnan(values)]
+    return float(known.sum()) if len(known) else float("nan")
 
 
 def _first(units: Units, topic: str, group: str, column: str) -> float:

@@ -203,7 +203,8 @@ class SiteKeeper:
             if len(book.ticks) > 1 and head.tick < max(book.ticks):
                 for later in sorted(number for number in book.ticks if number > head.tick):
                     book.ticks.move_to_end(later)
-            while len(book.ticks) > KEEP_TICKS and next(iter(book.ticks.values())).sent:
+            # One that was not sent, or not again since it was mended, holds messages that must be acknowledged.
+            while len(book.ticks) > KEEP_TICKS and not next(iter(book.ticks.values())).dirty:
                 book.ticks.popitem(last=False)
         return tick
 

@@ -1,0 +1,354 @@
+"""The keeper of the site: when a tick goes out, how it is mended, and what is refused."""
+
+import math
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.state.scene import NEW, OLD, RUN, T0, Run, at, reason_of, tokens_of
+from tests.state.site_scene import (
+    ALL,
+    GRID,
+    PARTITIONS,
+    UNITS,
+    Desk,
+    read,
+    set_column,
+    ticks_of,
+    value,
+)
+from twin.bus.base import Record
+from twin.events.derived import TWIN_RACK
+from twin.events.head import encode
+from twin.run import RunView
+from twin.state.outputs import Done, Output, Send
+from twin.state.site import FAMILIES, KEEP_TICKS
+
+
+@pytest.fixture
+def desk(readings, run) -> Desk:
+    return Desk(readings, run)
+
+
+# --- when a tick goes out
+
+
+def test_a_complete_tick_is_sent_once(desk):
+    outs = desk.units(0, 0.0) + desk.racks(0, 0.1, without=[7])
+    assert outs == []
+    assert desk.keeper.waiting() == ALL - 1
+    (out,) = desk.send("twin.rack", 7, 0, 0.1)
+    assert (out.head.schema_id, out.head.key, out.head.tick, out.head.seq) == ("twin.site/1", "mini", 0, 0)
+    assert len(out.done) == len(set(out.done)) == ALL
+    assert (desk.keeper.waiting(), desk.tick(9.0)) == (0, [])
+
+
+def test_the_order_of_arrival_does_not_matter(desk):
+    assert desk.racks(0, 0.0) == []
+    assert ticks_of(desk.units(0, 0.1)) == [0]
+
+
+def test_ticks_go_out_in_order(desk):
+    assert desk.units(0, 0.0) + desk.racks(0, 0.0, without=[2]) == []
+    assert desk.whole(1, 0.5) == []
+    assert ticks_of(desk.send("twin.rack", 2, 0, 0.6)) == [0, 1]
+
+
+def test_an_earlier_tick_that_begins_later_goes_out_first(desk):
+    desk.racks(2, 0.0)
+    desk.racks(1, 0.1)
+    assert desk.units(2, 0.2) == []
+    assert ticks_of(desk.units(1, 0.3)) == [1, 2]
+
+
+@pytest.mark.parametrize("missing", ["partition", "unit"])
+def test_a_tick_waits_a_second_from_its_first_racks_for_what_is_missing(desk, missing):
+    desk.racks(0, 0.5, without=[3] if missing == "partition" else [])
+    desk.units(0, 0.6, without=[GRID] if missing == "unit" else [])
+    assert desk.tick(1.499) == []
+    assert ticks_of(desk.tick(1.5)) == [0]
+
+
+def test_a_tick_without_any_racks_waits_three_seconds(desk):
+    desk.units(0, 0.5)
+    assert desk.tick(3.499) == []
+    (out,) = desk.tick(3.5)
+    assert value(out, "site", "gpu_measured_n") == 0
+    assert value(out, "close", "stale_n") == 0
+
+
+def test_in_lock_step_a_tick_goes_out_when_the_queue_is_empty(readings):
+    run = Run(lock_step=True)
+    run.say(T0)
+    desk = Desk(readings, run)
+    desk.units(0, 0.0, without=[GRID])
+    assert desk.tick(0.0, queue_empty=False) == []
+    assert ticks_of(desk.tick(0.0, queue_empty=True)) == [0]
+
+
+# --- mending
+
+
+def test_a_late_part_mends_the_sums_at_once_when_nothing_is_missing_then(desk):
+    whole = Desk(desk.readings, desk.run).whole(0, 0.0)[0]
+    desk.units(0, 0.0)
+    desk.racks(0, 0.0, without=[3])
+    (first,) = desk.tick(1.0)
+    (again,) = desk.send("twin.rack", 3, 0, 1.2)
+    assert again.head == first.head
+    assert again.done == (("twin.rack", "3", 0),)
+    assert value(first, "site", "gpu_measured_n") == 4096 - 512
+    assert again.data == whole.data
+    assert desk.tick(5.0) == []
+
+
+def test_other_late_parts_wait_for_the_beat(desk):
+    desk.units(0, 0.0)
+    desk.racks(0, 0.0, without=[3, 4])
+    desk.tick(1.0)
+    assert desk.send("twin.rack", 3, 0, 1.2) == []
+    assert desk.keeper.waiting() == 1
+    (again,) = desk.tick(1.3)
+    assert value(again, "site", "gpu_measured_n") == 4096 - 512
+
+
+def test_a_part_that_says_nothing_new_is_acknowledged(desk):
+    desk.whole(0, 0.0)
+    assert desk.send("twin.rack", 3, 0, 1.0) == [Done((("twin.rack", "3", 0),))]
+
+
+def test_a_late_unit_mends_the_picture(desk):
+    desk.racks(0, 0.0)
+    desk.units(0, 0.0, without=[GRID])
+    (first,) = desk.tick(1.0)
+    (again,) = desk.send(GRID, "power-1", 0, 1.1)
+    assert math.isnan(value(first, "site", "it_power_w"))
+    assert value(again, "site", "it_power_w") > 1e6
+
+
+def test_a_duplicate_of_a_unit_is_dropped(desk):
+    desk.send(GRID, "power-1", 0, 0.0)
+    assert desk.send(GRID, "power-1", 0, 0.0, mark="again") == [Done(("again",))]
+    assert desk.keeper.intake[GRID].duplicates == 1
+
+
+def test_what_is_too_old_to_be_mended_is_acknowledged(desk):
+    desk.send("twin.rack", 0, KEEP_TICKS, KEEP_TICKS)
+    assert desk.send("twin.rack", 1, 0, KEEP_TICKS) == [Done((("twin.rack", "1", 0),))]
+    assert desk.keeper.intake["twin.rack"].late == 1
+
+
+def test_a_mended_tick_is_not_forgotten_before_it_was_sent_again(desk):
+    desk.units(0, 0.0)
+    desk.racks(0, 0.0, without=[3, 4])
+    outs = desk.tick(1.0)
+    outs += desk.send("twin.rack", 3, 0, 1.2)  # waits for the beat
+    for tick in range(1, KEEP_TICKS + 2):
+        outs += desk.send("telemetry.network", "H1", tick, KEEP_TICKS)
+    assert ("twin.rack", "3", 0) not in tokens_of(outs)
+    assert ("twin.rack", "3", 0) in tokens_of(desk.tick(KEEP_TICKS + 1))
+
+
+# --- staleness
+
+
+def silent(desk: Desk, last: int, start: int = 0) -> list[Output]:
+    """Let the array of partition 2 be silent after tick ``start``; return what the last tick gave."""
+    outs: list[Output] = []
+    for tick in range(start, last + 1):
+        outs = desk.units(tick, tick) + desk.racks(tick, tick, without=[2] if tick > start else [])
+        outs += desk.tick(tick + 1.0)
+    return outs
+
+
+def test_an_array_is_stale_when_it_is_ten_seconds_behind_the_median(desk):
+    (out,) = silent(desk, 10)
+    assert value(out, "close", "stale_n") == 0
+    outs = desk.units(11, 11.0) + desk.racks(11, 11.0, without=[2])
+    (out,) = outs  # and it is not waited for
+    assert value(out, "close", "stale_n") == 1
+    assert value(out, "close", "array_n") == 8
+    assert read(out).dense["hall"]["stale_n"].tolist() == [0, 1, 0, 0]
+    assert value(out, "run", "age_max_s") == 11.0
+    # It comes back.
+    outs = desk.units(12, 12.0) + desk.racks(12, 12.0)
+    assert [value(out, "close", "stale_n") for out in outs if isinstance(out, Send)][-1] == 0
+
+
+def test_a_partition_that_is_empty_and_said_so_is_not_waited_for(desk):
+    def no_rows(data):
+        for group in list(data):
+            if group != "close":
+                del data[group]
+
+    desk.units(0, 0.0)
+    desk.racks(0, 0.0, without=[2])
+    (out,) = desk.send("twin.rack", 2, 0, 0.1, change=no_rows)
+    assert value(out, "site", "gpu_measured_n") == 4096 - 512
+
+
+def test_if_all_stand_still_nothing_is_stale(desk):
+    desk.whole(0, 0.0)
+    desk.units(60, 60.0)
+    (out,) = desk.tick(63.0)
+    assert value(out, "close", "stale_n") == 0
+
+
+def _new_epoch(desk: Desk, *, continues: bool) -> None:
+    silent(desk, 12)
+    desk.run.say(at(12), 12)
+    if continues:
+        desk.run.owner.set_speed(1.0, at(13))
+    else:
+        desk.run.owner.jump(12, at(13))
+    desk.run.say(at(13))
+
+
+def test_an_epoch_that_continues_knows_what_is_stale(desk):
+    _new_epoch(desk, continues=True)
+    (out,) = desk.units(13, 14.0) + desk.racks(13, 14.0, without=[2])
+    assert (out.head.epoch, value(out, "close", "stale_n")) == (1, 1)
+
+
+def test_an_epoch_that_continues_does_not_wait_for_a_plant_that_is_silent(desk):
+    for tick in range(12):
+        desk.units(tick, tick, without=[GRID] if tick else [])
+        desk.racks(tick, tick)
+        desk.tick(tick + 1.0)
+    desk.run.say(at(12), 11)
+    desk.run.owner.set_speed(1.0, at(13))
+    desk.run.say(at(13))
+    assert ticks_of(desk.racks(12, 14.0) + desk.units(12, 14.0, without=[GRID])) == [12]
+
+
+def test_an_epoch_that_does_not_continue_begins_anew(desk):
+    _new_epoch(desk, continues=False)
+    assert desk.units(13, 14.0) + desk.racks(13, 14.0, without=[2]) == []
+    (out,) = desk.tick(15.0)
+    assert value(out, "close", "stale_n") == 0
+
+
+# --- runs
+
+
+def test_a_newer_run_waits_for_its_control(desk):
+    later = Run(NEW, view=desk.run.view)
+    assert desk.whole(0, 1.0, by=later) == []
+    assert (desk.tick(2.9), desk.keeper.waiting()) == ([], ALL)
+    later.say(at(2.95))
+    (out,) = desk.tick(2.95)
+    assert (out.head.run, len(out.done)) == (NEW, ALL)
+
+
+def test_a_newer_run_without_control_is_left_to_history(desk):
+    later = Run(NEW, view=desk.run.view)
+    desk.send(GRID, "power-1", 0, 1.0, by=later)
+    assert desk.tick(2.999) == []
+    assert desk.tick(3.0) == [Done(((GRID, "power-1", 0),))]
+    assert desk.keeper.intake[GRID].other_run == 1
+
+
+def test_a_foreign_run_is_left_to_history(desk):
+    desk.units(0, 0.0)
+    assert desk.send("twin.rack", 0, 0, 0.0, by=Run(OLD)) == [Done((("twin.rack", "0", 0),))]
+    assert desk.keeper.intake["twin.rack"].other_run == 1
+    assert ticks_of(desk.racks(0, 0.1)) == [0]
+
+
+def test_an_epoch_that_held_before_is_finished(desk):
+    desk.units(0, 0.0)
+    before = Run(RUN, view=RunView())
+    desk.run.owner.did_tick()
+    desk.run.owner.set_speed(1.0, at(0.5))
+    desk.run.say(at(0.5))
+    (out,) = desk.racks(0, 0.6, by=before)
+    assert out.head.epoch == 0
+
+
+# --- bad input
+
+RACK = ("twin.rack", 0)
+BAD: dict[str, tuple[tuple[str, Any], Any, dict[str, Any], str]] = {
+    "another schema": (RACK, None, {"schema_id": "twin.site/1"}, "unknown-schema"),
+    "another major": ((GRID, "power-1"), None, {"schema_id": "telemetry.grid/2"}, "other-major"),
+    "unknown key": ((GRID, "power-1"), None, {"key": "power-9"}, "unknown-key"),
+    "a tick that cannot be": (RACK, None, {"tick": 10_000}, "out-of-range: head.tick"),
+    "no close": (RACK, lambda data: data.pop("close"), {}, "missing-group: close"),
+    "rack beyond": (RACK, lambda data: data["rack"]["rack_i"].__setitem__(0, 64), {}, "bad-index: rack.rack_i"),
+    "rack negative": (RACK, lambda data: data["rack"]["rack_i"].__setitem__(0, -1), {}, "out-of-range: rack.rack_i"),
+    "a column too short": (RACK, lambda data: data["rack"]["power_w"].pop(), {}, "wrong-length"),
+    "a column missing": (RACK, lambda data: data["hall"].pop("busy_n"), {}, "missing-column: hall.busy_n"),
+    "a count unknown": (RACK, lambda data: data["hall"].__setitem__("busy_n", [None]), {}, "bad-type: hall.busy_n"),
+    "a bin beyond": (RACK, lambda data: data["temp_hist"]["bin"].__setitem__(0, 240), {}, "bad-index: temp_hist.bin"),
+    "partition beyond": (RACK, lambda data: data["close"].__setitem__("partition", [24]), {}, "bad-index"),
+    "too few feeds": ((GRID, "power-1"), lambda data: data["feed"]["power_w"].pop(), {}, "wrong-length"),
+    "huge": ((GRID, "power-1"), set_column("feed", "power_w", 1e300), {}, "out-of-range: feed.power_w"),
+    "text": ((GRID, "power-1"), set_column("feed", "power_w", "much"), {}, "bad-type: feed.power_w"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_messages_are_one_dead_letter_and_change_nothing(desk, name):
+    (topic, key), change, head, reason = BAD[name]
+    clean = Desk(desk.readings, desk.run).whole(0, 0.0)[0]
+    data = orjson.loads(desk.readings[topic, str(key)])
+    if change is not None:
+        change(data)
+    made = desk.run.head(TWIN_RACK if topic == "twin.rack" else FAMILIES[topic], str(key), 0).model_copy(update=head)
+    record = Record(topic, 0, 0, T0, b"", encode(made, orjson.dumps(data)))
+    outs = desk.keeper.take(record, "bad", at(0))
+    assert reason_of(outs).startswith(reason)
+    assert outs[0].done == ("bad",)
+    assert desk.keeper.intake[topic].dead == 1
+    assert desk.whole(0, 0.0)[0].data == clean.data
+
+
+@pytest.mark.parametrize("raw", [None, b"", b"{", b"[]", b'{"head":{},"data":{}}'])
+def test_bytes_that_are_no_message(desk, raw):
+    assert reason_of(desk.keeper.take(Record(GRID, 0, 0, T0, b"", raw), "bad", T0))
+
+
+# --- every token once
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_every_token_comes_out_once(readings, data):
+    run = Run()
+    desk = Desk(readings, run)
+    foreign = {OLD: Run(OLD), NEW: Run(NEW)}
+    sent: list[int] = []
+    outs: list[Output] = []
+    now = 0.0
+    steps = st.sampled_from(["message"] * 12 + ["pass", "control", "speed", "jump", "foreign", "broken", "whole"])
+    for token in range(data.draw(st.integers(5, 50))):
+        action = data.draw(steps)
+        if action == "pass":
+            now += data.draw(st.sampled_from([0.1, 1.0, 3.0]))
+            outs += desk.tick(now, queue_empty=data.draw(st.booleans()))
+        elif action == "control":
+            now += 1.0
+            run.say(at(now), run.owner.tick + 1)
+        elif action == "speed":
+            run.owner.set_speed(1.0, at(now))
+        elif action == "jump":
+            run.owner.jump(data.draw(st.integers(-1, run.owner.tick)), at(now))
+        elif action == "broken":
+            sent.append(token)
+            outs += desk.keeper.take(Record(GRID, 0, 0, T0, b"", b"{"), token, at(now))
+        elif action == "whole":
+            outs += desk.whole(max(run.owner.tick, 0), now)
+        else:
+            by = foreign[data.draw(st.sampled_from([OLD, NEW]))] if action == "foreign" else run
+            tick = max(0, run.owner.tick + data.draw(st.sampled_from([-2, -1, 0, 1, 2, 30])))
+            topic, key = data.draw(st.sampled_from([*UNITS, *(("twin.rack", number) for number in PARTITIONS)]))
+            sent.append(token)
+            outs += desk.send(topic, key, tick, now, mark=token, by=by)
+    run.say(at(now))
+    for later in (0.5, 3.0, 6.0, 10.0):
+        outs += desk.tick(now + later)
+    assert sorted(token for token in tokens_of(outs) if isinstance(token, int)) == sent
+    assert desk.keeper.waiting() == 0
