@@ -59,10 +59,24 @@ def queue_empty(app: faust.App, waiting: int) -> bool:
     return True
 
 
-def run_keeper(app: faust.App, context: Context, keeper: Keeper, topics: tuple[str, ...], carrier: Carrier) -> None:
+def run_keeper(
+    app: faust.App,
+    context: Context,
+    keeper: Keeper,
+    topics: tuple[str, ...],
+    carrier: Carrier,
+    *,
+    own: Callable[[set[int]], None] = lambda _: None,
+) -> None:
     """Attach a keeper: one agent over its topics, and a task that keeps time.
 
     Nothing is acknowledged before what became of it is out.
+
+    Parameters
+    ----------
+    own
+        Told the partition of each message of the present generation: after a rebalance messages may come before
+        Faust tells of the assignment, and what a keeper passed over would be a hole that a later commit skips.
     """
     awake = asyncio.Event()
     context.control_changed.append(awake.set)
@@ -77,6 +91,8 @@ def run_keeper(app: faust.App, context: Context, keeper: Keeper, topics: tuple[s
     @app.agent(channel, concurrency=1)
     async def take(stream: Any) -> None:
         async for event in stream.noack().events():
+            if event.message.generation_id == app.consumer_generation_id:
+                own({event.message.partition})
             await carrier.carry(keeper.take(record_of(event, context), event, context.clock.now_ms()))
 
     @app.task

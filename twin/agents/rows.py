@@ -18,7 +18,7 @@ def attach(app: faust.App, context: Context) -> Attached:
     """Add the agents of ``rows``; it follows ``twin.marks`` for the racks under watch."""
     keeper = RowKeeper(context.layout, context.view)
     on_partitions(app, context.topic(TOPIC), keeper.assign, keeper.revoke)
-    run_keeper(app, context, keeper, (TOPIC,), Carrier(app, context))
+    run_keeper(app, context, keeper, (TOPIC,), Carrier(app, context), own=keeper.assign)
     marks: dict[str, int] = {}
 
     def hear_mark(record: Record) -> None:
