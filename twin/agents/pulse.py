@@ -79,6 +79,7 @@ def run_keeper(
         Faust tells of the assignment, and what a keeper passed over would be a hole that a later commit skips.
     """
     awake = asyncio.Event()
+    turn = asyncio.Lock()  # what was said first goes out first: a mended picture must not be followed by an older one
     context.control_changed.append(awake.set)
     channel = app.topic(
         *(context.topic(topic) for topic in topics),
@@ -93,13 +94,15 @@ def run_keeper(
         async for event in stream.noack().events():
             if event.message.generation_id == app.consumer_generation_id:
                 own({event.message.partition})
-            await carrier.carry(keeper.take(record_of(event, context), event, context.clock.now_ms()))
+            async with turn:
+                await carrier.carry(keeper.take(record_of(event, context), event, context.clock.now_ms()))
 
     @app.task
     async def keep_time() -> None:
         while not app.should_stop:
-            empty = queue_empty(app, keeper.waiting()) if app.consumer.assignment() else False
-            await carrier.carry(keeper.tick(context.clock.now_ms(), queue_empty=empty))
+            async with turn:
+                empty = queue_empty(app, keeper.waiting()) if app.consumer.assignment() else False
+                await carrier.carry(keeper.tick(context.clock.now_ms(), queue_empty=empty))
             awake.clear()
             try:
                 async with asyncio.timeout(BEAT_S):
