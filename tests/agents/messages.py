@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from producers.families import PRODUCERS
 from twin.bus.base import Record
+from twin.events.alarm import DeadLetter
 from twin.events.columns import Family, Group
 from twin.events.control import CommandResult, Line, RunControl
 from twin.events.derived import TWIN_RACK, TWIN_SITE, Health, IngestHealth, SinkHealth
@@ -164,6 +165,13 @@ def result(offset: int = 0, *, accepted: bool = True, unit: str = "chiller-1", *
     return message("command_results", unit, said, offset=offset, **head)
 
 
+def dead_letter(offset: int = 0) -> Record:
+    """Make a message of ``dead.letter``."""
+    reason = "other-major: telemetry.gpu/2, expected telemetry.gpu/1"
+    said = DeadLetter(topic="telemetry.gpu", partition=3, offset=41, reason=reason, raw="", cut=False)
+    return message("dead.letter", "telemetry.gpu", said, offset=offset)
+
+
 def jobs(*gpu_n: int, full: bool = True) -> Record:
     """Make a job table; jobs are named by their place."""
     numbers = itertools.count(1)
@@ -210,4 +218,5 @@ def one_of_each() -> dict[str, tuple[Record, ...]]:
         "twin.health": (health(),),
         "run.control": (control(),),
         "command_results": (result(),),
+        "dead.letter": (dead_letter(),),
     }

@@ -12,6 +12,7 @@ from twin.agents.carrier import MAX_RAW_BYTES, NO_RUN, Carrier
 from twin.agents.context import Context
 from twin.bus.base import Record
 from twin.bus.memory import MemoryBus
+from twin.errors import MessageTooLarge
 from twin.events.alarm import DeadLetter
 from twin.events.control import RunControl
 from twin.events.head import Head, split
@@ -138,3 +139,12 @@ async def test_nothing_is_acknowledged_before_it_is_out(app: App) -> None:
     app.answer.set_result(None)
     await asyncio.gather(*app.futures)
     assert [event.acked for event in events] == [1, 1, 1]
+
+
+async def test_what_could_not_be_sent_is_not_acknowledged(app: App) -> None:
+    app.answer = asyncio.get_running_loop().create_future()
+    app.answer.set_exception(MessageTooLarge("2 MiB"))
+    event = Event()
+    with pytest.raises(MessageTooLarge):
+        await carrier_of(app)[0].carry([Send("twin.rack", *split(control().value), None, (event,))])
+    assert event.acked == 0

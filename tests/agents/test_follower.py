@@ -160,6 +160,7 @@ JUNK = (
     b'{"head":{},"data":{}}',
     (control().value or b"")[:-40],
     mark("watch", "R1").value,
+    (mark("watch", "R0001").value or b"").replace(b"twin.marks/1", b"twin.marks/2"),
 )
 
 
@@ -181,3 +182,13 @@ async def test_junk_on_control_topics_does_no_harm(house: House) -> None:
     assert worker.context.view.control.run == loop.owner.run
     assert worker.context.view.control.settled_tick == loop.owner.tick
     assert watched(house) == [set(), set(), {"R0010"}, {"R0010"}]
+
+
+async def test_control_of_another_major_is_not_taken(house: House) -> None:
+    raw = control(settled_tick=5).value or b""
+    house.bus.publish("run.control", raw.replace(b"run.control/1", b"run.control/2"), key=b"a")
+    worker = await house.hire("rows")
+    assert worker.context.view.control is None
+    house.bus.publish("run.control", raw, key=b"a")
+    await house.settled()
+    assert worker.context.view.control is not None

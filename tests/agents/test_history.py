@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from tests.agents.messages import LAYOUT, RUN, TS, control, jobs, result
+from tests.agents.messages import LAYOUT, RUN, TS, control, data_of, dead_letter, jobs, message, result
 from tests.whole.house import HandClock, House
 from twin.agents import history
 from twin.agents.apps import make_app
@@ -129,7 +130,7 @@ async def test_what_was_not_written_is_read_again_by_the_next_worker(house: Hous
     assert units(store) == ["before", "one", "two"]
     assert [letter.offset for letter in letters(house)] == [2]
     again = {points.texts["unit"] for batch in store.tried[tried_n:] for points in batch}
-    assert again == {"one", "two"}  # and nothing that was written before
+    assert again == {"one", "two", "command_results/0/2"}  # and nothing that was written before
 
 
 async def test_a_worker_that_vanishes_while_it_waits_loses_nothing(house: House, store: Picky) -> None:
@@ -169,7 +170,7 @@ async def test_a_refused_batch_loses_no_event_of_the_run(house: House, store: Pi
     await house.settled()
     assert len(letters(house)) == 1
     events = store.events(run=RUN, from_ms=TS, to_ms=TS + 1000, limit=10)
-    assert sorted(event.kind for event in events) == ["command", "run"]
+    assert sorted(event.kind for event in events) == ["command", "dead_letter", "run"]
     assert store.stored("run", RUN) == 1
 
 
@@ -180,6 +181,17 @@ async def test_what_can_be_no_point_is_refused_like_what_the_store_refuses(house
     assert units(store) == ["good"]
     (letter,) = letters(house)
     assert letter.reason.startswith("store-rejected: event: no time of this century")
+
+
+async def test_there_is_no_letter_about_a_letter(house: House, store: Picky) -> None:
+    worker = await house.hire("history")
+    broken = dead_letter()._replace(value=b"junk")
+    late = message("dead.letter", "telemetry.gpu", orjson.dumps(data_of(dead_letter())), ts=2**50)
+    publish(house, dead_letter(), broken, late, result(unit="one"))
+    await house.settled()
+    assert len(house.of("dead.letter")) == 3  # as published
+    assert units(store) == ["one", "telemetry.gpu/3/41"]
+    worker.check()
 
 
 async def test_broken_bytes_of_two_topics_are_kept_aside_each_with_its_place(house: House, store: Picky) -> None:

@@ -14,6 +14,7 @@ from tests.agents.messages import (
     WALL_MS,
     control,
     data_of,
+    dead_letter,
     health,
     jobs,
     message,
@@ -25,22 +26,32 @@ from tests.agents.messages import (
     with_data,
 )
 from twin.agents.points import PointMaker
+from twin.bus.base import Record
 from twin.errors import ForeignMajor, MessageInvalid
 from twin.events.columns import Family
+from twin.events.control import RunControl
 from twin.events.measurements import BY_NAME, MEASUREMENTS
 from twin.events.topics import BY_NAME as TOPICS
+from twin.run import RunView
 from twin.store import Points
 
 FRAMES = ("telemetry.chillers", "telemetry.turbines", "telemetry.grid", "telemetry.network")
 # Filled by parts that come later: models of what each unit should do, alarms, and their indicators.
 LATER = {"residual", "alarm", "alarm_kpi"}
-# twin.site tells the age without the run's kind, which every row of ``run`` is tagged by.
-LATER_FIELDS = {"cdu.residual_k", "chiller.cop_residual", "tower.residual_k", "run.age_max_s"}
+LATER_FIELDS = {"cdu.residual_k", "chiller.cop_residual", "tower.residual_k"}
+
+
+def view_of(record: Record | None) -> RunView:
+    """Return the view of a process that has heard this ``run.control``."""
+    view = RunView()
+    if record is not None:
+        view.accept(RunControl.model_validate(data_of(record)), now_ms=WALL_MS)
+    return view
 
 
 @pytest.fixture
 def maker() -> PointMaker:
-    return PointMaker(LAYOUT)
+    return PointMaker(LAYOUT, view_of(control()))
 
 
 def by_measurement(points: list[Points]) -> dict[str, Points]:
@@ -187,7 +198,7 @@ def test_xids_are_added_up_by_hall_and_number(maker: PointMaker) -> None:
 def test_the_picture_of_the_site(maker: PointMaker) -> None:
     record = twin_site()
     data, points = data_of(record), by_measurement(maker.points_of(record))
-    assert set(points) == {"site", "hall", "gpu_hist", "permit", "loop"}
+    assert set(points) == {"site", "hall", "gpu_hist", "permit", "loop", "run"}
     for name, stored in points.items():
         assert {c: column(stored, c) for c in stored.fields} == {
             c: values for c, values in data[name].items() if BY_NAME[name].has(c)
@@ -197,8 +208,16 @@ def test_the_picture_of_the_site(maker: PointMaker) -> None:
     assert points["hall"].tags == {"hall": ["H1", "H2", "H3", "H4"]}
     assert points["gpu_hist"].tags == {"scope": ["site", "H1", "H4"]}
     assert points["permit"].tags == {"plant": "power-1"}
+    assert points["run"].tags == {"kind": "drill"}
     loops = {unit.id: unit.plant for unit in LAYOUT.site.units if unit.kind == "loop"}
     assert points["loop"].tags == {"plant": list(loops.values()), "unit": list(loops)}
+
+
+def test_the_age_of_a_run_whose_kind_is_not_known_is_left_out(maker: PointMaker) -> None:
+    other = "20260101T000000Z-0001"
+    of_another_run = message("twin.site", "mini", orjson.dumps(data_of(twin_site())), run=other)
+    assert "run" not in by_measurement(maker.points_of(of_another_run))
+    assert "run" not in by_measurement(PointMaker(LAYOUT, view_of(None)).points_of(twin_site()))
 
 
 def test_a_loop_that_the_site_lacks_is_refused(maker: PointMaker) -> None:
@@ -268,7 +287,15 @@ def test_two_results_in_one_tick_are_two_events_and_the_same_when_read_again(mak
     }
     assert second.texts["result"] == "rejected: it is locked out"
     assert first.tags == {"kind": "command", "priority": "none"}
-    assert [PointMaker(LAYOUT).points_of(record) for record in reversed(records)] == [[second], [first]]
+    assert [PointMaker(LAYOUT, view_of(None)).points_of(record) for record in reversed(records)] == [[second], [first]]
+
+
+def test_a_dead_letter_is_an_event_that_says_where_and_why(maker: PointMaker) -> None:
+    (event,) = maker.points_of(dead_letter(7))
+    assert (event.measurement, event.ts) == ("event", TS + 7)
+    assert event.tags == {"kind": "dead_letter", "priority": "none"}
+    assert event.texts["unit"] == "telemetry.gpu/3/41"
+    assert event.texts["text"] == "other-major: telemetry.gpu/2, expected telemetry.gpu/1"
 
 
 # -- jobs ------------------------------------------------------------------------------------------------------------

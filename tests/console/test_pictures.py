@@ -31,7 +31,7 @@ def test_the_picture_of_the_site(live_world: World):
     assert (plant["id"], plant["hall"], plant["supply_c"], plant["wet_bulb_c"]) == ("cooling-1", "H1", 27, 25)
     assert plant["chillers"] == [3, 1, 5, *[0] * 9]
     assert made["twin"]["arrays_stale"] == 1
-    assert made["twin"]["energy_residual"] == 0.998
+    assert made["twin"]["energy_residual"] == 0.002
     assert (made["age_s"], made["stale"]) == (0, False)
     assert len(orjson.dumps(made)) < 4000
 

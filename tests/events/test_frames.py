@@ -56,6 +56,12 @@ def test_round_trip_with_nulls_sparse_and_suspects():
     np.testing.assert_array_equal(again.dense["gpu"]["power_w"], frame.dense["gpu"]["power_w"])
 
 
+def test_numbers_may_be_whole_or_not_in_any_mixture():
+    given = [1, 0.5, None, 2, *[3] * 11, 0.25]
+    values = decode(broken("gpu.gpu_temp_c", given)).dense["gpu"]["gpu_temp_c"]
+    np.testing.assert_array_equal(values, [np.nan if value is None else value for value in given])
+
+
 def test_an_unknown_column_is_passed_over():
     data = good()
     data["gpu"]["new_thing_w"] = [1] * 16
@@ -93,7 +99,13 @@ def broken(path: str, value: object) -> dict:
         (broken("gpu.xid", {"16": 79}), "bad-index: gpu.xid"),
         (broken("gpu.xid", {"-1": 79}), "bad-index: gpu.xid"),
         (broken("gpu.xid", [79]), "bad-type: gpu.xid"),
+        (broken("gpu.xid", {"3": None}), "bad-type: gpu.xid"),
+        (broken("gpu.xid", {"3": True}), "bad-type: gpu.xid"),
+        (broken("gpu.sm_active", [0.5] * 15 + [True]), "bad-type: gpu.sm_active"),
+        (broken("gpu.power_w", [1] * 15 + [False]), "bad-type: gpu.power_w"),
+        (broken("gpu.power_w", [1] * 15 + [2**64 - 1]), "out-of-range: gpu.power_w"),
         (broken("suspect", {"gpu.power_w": [99]}), "bad-index: suspect"),
+        (broken("suspect", {"gpu.power_w": [2**63]}), "bad-index: suspect"),
         (broken("suspect", [1]), "bad-type: suspect"),
     ],
 )

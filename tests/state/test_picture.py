@@ -51,7 +51,7 @@ def test_figures_of_merit_with_known_numbers(desk):
             set_column("turbine", "fuel_power_w", 10e6),
             set_column("permit", "nox_ston", 0.25 * SITE.permit.nox_cap_ston),
         ),
-        CHILLERS: all_of(set_column("loop", "makeup_l_min", 10.0), set_column("loop", "heat_in_w", 0.9e6)),
+        CHILLERS: set_column("loop", "makeup_l_min", 10.0),
     }
     (out,) = desk.racks(0, 0.0) + desk.units(0, 0.0, changes=changes)
     site = {name: values.item() for name, values in read(out).dense["site"].items()}
@@ -59,9 +59,8 @@ def test_figures_of_merit_with_known_numbers(desk):
     assert (site["it_power_w"], site["facility_power_w"]) == (it, facility)
     assert site["pue"] == pytest.approx(facility / it)
     assert site["wue_l_kwh"] == pytest.approx(plants * 10 * 60 / (it / 1000), rel=1e-4)
-    assert site["heat_balance_ratio"] == pytest.approx(plants * 0.9e6 / it)
     assert (site["feed_load"], site["turbine_load"], site["battery_load"]) == (0.5, 0.8, 0.5)
-    assert site["spare_power_w"] == pytest.approx(3e6 + 1e6 + 2e6)
+    assert site["spare_power_w"] == 3e6 + 1e6  # of the feed and of the turbine that runs: batteries are no spare
     mmbtu_h = 10e6 * SITE.turbine.hhv_per_lhv_ratio * 3600 / 1.05505585e9
     co2_kg_h = mmbtu_h * SITE.turbine.emissions.co2_lb_per_mmbtu * 0.45359237
     assert site["cue_kg_kwh"] == pytest.approx(co2_kg_h / (it / 1000), rel=1e-4)
@@ -92,8 +91,10 @@ def test_halls_are_the_sums_of_their_racks(desk):
         np.add.at(power, SITE.layout.rack_hall[rack["rack_i"].astype(int)], rack["power_w"])
     np.testing.assert_allclose(hall["power_w"], power)
     assert hall["measured_n"].tolist() == [1024] * 4
-    balance = (power.sum() + SITE.electrical.other_it_w) / value(out, "site", "it_power_w")
+    it = value(out, "site", "it_power_w")
+    balance = (it - power.sum() - SITE.electrical.other_it_w) / it
     assert value(out, "site", "power_balance_ratio") == pytest.approx(balance, abs=1e-5)
+    assert abs(balance) < 0.01  # the meters agree with the racks
     dew = orjson.loads(desk.readings[CHILLERS, "cooling-1"])["weather"]["dew_point_c"][0]
     assert (hall["dew_margin_k"] < hall["coolant_supply_c"] - dew + 1e-3).all()
     assert read(out).text["loop"]["unit"] == [f"loop-{i}" for i in range(1, 5)]
@@ -142,32 +143,72 @@ def test_a_doubted_value_counts_for_nothing(desk):
     assert desk.keeper.intake[GRID].suspects == 1
 
 
-def test_swing_and_ramp_of_the_feed(desk):
-    def feed(power_w, low, high):
-        fast = lambda data: data["fast"].__setitem__("feed_w", [low] + [high] * 19)  # noqa: E731
-        return {GRID: all_of(set_column("feed", "power_w", power_w), fast)}
+def test_a_sum_is_unknown_when_one_of_several_plants_is_missing(desk):
+    desk.racks(0, 0.0)
+    desk.units(0, 0.0, without=[(CHILLERS, "cooling-3")])
+    (out,) = desk.tick(1.0)
+    assert math.isnan(value(out, "site", "wue_l_kwh"))
+    assert math.isnan(value(out, "site", "water_today_l"))
+    assert not math.isnan(value(out, "site", "pue"))
+    assert read(out).text["loop"]["unit"] == ["loop-1", "loop-2", "loop-4"]
+    assert not np.isnan(read(out).dense["hall"]["dew_margin_k"]).any()  # every plant tells the same weather
 
-    (out,) = desk.racks(0, 0.0) + desk.units(0, 0.0, changes=feed(1e6, 0.9e6, 1.1e6))
+
+def test_a_hall_without_racks_is_unknown_but_for_what_was_measured_there(desk):
+    in_h1 = [number for number in PARTITIONS if SITE.layout.array_hall[number] == 0]
+    desk.units(0, 0.0)
+    desk.racks(0, 0.0, without=in_h1)
+    (out,) = desk.tick(1.0)
+    hall = read(out).dense["hall"]
+    known = {"hall_i", "meter_power_w", "measured_n", "stale_n"}
+    assert {name for name, values in hall.items() if not math.isnan(values[0])} == known
+    assert hall["measured_n"].tolist() == [0, 1024, 1024, 1024]
+    assert not any(math.isnan(values[1]) for values in hall.values())
+    assert value(out, "site", "power_balance_ratio") > 0.1  # the racks that are silent are missed
+
+
+def test_without_any_racks_their_counts_are_unknown(desk):
+    desk.units(0, 0.0)
+    (out,) = desk.tick(3.0)
+    data = orjson.loads(out.data)["site"]
+    assert {name: data[name] for name in ("gpu_busy_n", "gpu_down_n", "throttle_brake_n", "ecc_dbe_n")} == {
+        "gpu_busy_n": [None],
+        "gpu_down_n": [None],
+        "throttle_brake_n": [None],
+        "ecc_dbe_n": [None],
+    }
+    assert data["gpu_measured_n"] == [0]
+
+
+@pytest.mark.parametrize(
+    ("power_w", "expected_s"),
+    [
+        (1e6, 3600 * (0.55 - SITE.battery.soc_min) * SITE.battery.energy_wh * SITE.battery.discharge_efficiency / 1e6),
+        (0.0, 86_400),  # not discharged
+        (-1e6, 86_400),  # charging
+        (1.0, 86_400),  # longer than a day is for ever
+        (None, math.nan),
+    ],
+)
+def test_the_time_until_the_battery_is_empty(desk, power_w, expected_s):
+    change = all_of(set_column("battery", "power_w", power_w), set_column("battery", "soc", 0.55))
+    (out,) = desk.racks(0, 0.0) + desk.units(0, 0.0, changes={GRID: change})
+    assert value(out, "site", "battery_autonomy_s") == pytest.approx(expected_s, nan_ok=True)
+
+
+# --- what needs more than one tick
+
+
+def test_swing_within_the_second_and_ramp_of_the_load(desk):
+    def load(low, high):
+        return {GRID: lambda data: data["fast"].update(load_w=[low] * 10 + [high] * 10)}
+
+    (out,) = desk.racks(0, 0.0) + desk.units(0, 0.0, changes=load(0.9e6, 1.1e6))
     assert value(out, "site", "power_swing_w") == pytest.approx(0.2e6)
     assert math.isnan(value(out, "site", "ramp_max_w_s"))
-    (out,) = desk.racks(2, 2.0) + desk.units(2, 2.0, changes=feed(2e6, 2e6, 2e6))
-    assert value(out, "site", "power_swing_w") == pytest.approx(1.1e6)
-    assert value(out, "site", "ramp_max_w_s") == pytest.approx(0.5e6)
-    for tick in (12, 22, 32, 42, 52):
-        (out,) = desk.racks(tick, tick) + desk.units(tick, tick, changes=feed(2e6, 2e6, 2e6))
-        assert value(out, "site", "power_swing_w") == pytest.approx(1.1e6)
-    (out,) = desk.racks(60, 60.0) + desk.units(60, 60.0, changes=feed(2e6, 2e6, 2e6))
-    assert value(out, "site", "power_swing_w") == 0  # tick 0 is a minute ago
-
-
-def test_water_since_this_worker_began(desk):
-    def meter(litres):
-        return {CHILLERS: set_column("water", "makeup_total_l", litres)}
-
-    (out,) = desk.racks(0, 0.0) + desk.units(0, 0.0, changes=meter(1000))
-    assert value(out, "site", "water_today_l") == 0
-    (out,) = desk.racks(1, 1.0) + desk.units(1, 1.0, changes=meter(1007))
-    assert value(out, "site", "water_today_l") == 7 * len(LAYOUT.keys(CHILLERS))
+    (out,) = desk.racks(2, 2.0) + desk.units(2, 2.0, changes=load(2e6, 2e6))
+    assert value(out, "site", "power_swing_w") == 0
+    assert value(out, "site", "ramp_max_w_s") == value(out, "site", "ramp_min_w_s") == pytest.approx(0.5e6)
 
 
 # --- histograms

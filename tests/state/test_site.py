@@ -80,13 +80,30 @@ def test_a_tick_without_any_racks_waits_three_seconds(desk):
     assert value(out, "close", "stale_n") == 0
 
 
-def test_in_lock_step_a_tick_goes_out_when_the_queue_is_empty(readings):
+def test_in_lock_step_a_tick_goes_out_when_control_has_passed_it_and_the_rows_have_spoken(readings):
     run = Run(lock_step=True)
     run.say(T0)
     desk = Desk(readings, run)
     desk.units(0, 0.0, without=[GRID])
-    assert desk.tick(0.0, queue_empty=False) == []
-    assert ticks_of(desk.tick(0.0, queue_empty=True)) == [0]
+    desk.racks(0, 0.0, without=[5])
+    assert desk.tick(60.0, queue_empty=True) == []  # not sent yet, for all that is known here
+    run.say(at(0.0), 0)
+    assert desk.tick(60.0, queue_empty=True) == []  # the rows have not made all of it
+    assert desk.send("twin.rack", 5, 0, 0.1) == []
+    assert desk.tick(60.0, queue_empty=False) == []
+    assert ticks_of(desk.tick(0.2, queue_empty=True)) == [0]
+
+
+def test_in_lock_step_what_is_left_of_an_epoch_before_goes_out(readings):
+    run = Run(lock_step=True)
+    run.say(T0)
+    desk = Desk(readings, run)
+    desk.racks(0, 0.0)
+    desk.units(0, 0.0, without=[GRID])
+    run.say(at(0.0), 0)
+    run.owner.jump(-1, at(0.1))
+    run.say(at(0.1))
+    assert ticks_of(desk.tick(0.1, queue_empty=True)) == [0]
 
 
 # --- mending
@@ -178,6 +195,20 @@ def test_an_array_is_stale_when_it_is_ten_seconds_behind_the_median(desk):
     assert [value(out, "close", "stale_n") for out in outs if isinstance(out, Send)][-1] == 0
 
 
+def test_arrays_that_were_never_there_are_stale_after_ten_seconds_even_when_they_are_most(desk):
+    absent = [0, 1, 2, 3, 4]
+    for tick in range(11):
+        (out, *_) = desk.units(tick, tick) + desk.racks(tick, tick, without=absent) + desk.tick(tick + 1.0)
+        assert value(out, "close", "stale_n") == (len(absent) if tick > 9 else 0)
+        assert value(out, "run", "age_max_s") == tick + 1
+
+
+def test_if_no_array_was_ever_there_all_are_stale_after_ten_seconds(desk):
+    for tick in range(12):
+        (out, *_) = desk.units(tick, tick) + desk.tick(tick + 3.0)
+        assert value(out, "close", "stale_n") == (8 if tick > 9 else 0)
+
+
 def test_a_partition_that_is_empty_and_said_so_is_not_waited_for(desk):
     def no_rows(data):
         for group in list(data):
@@ -222,6 +253,19 @@ def test_an_epoch_that_continues_does_not_wait_for_a_plant_that_is_silent(desk):
     desk.run.owner.set_speed(1.0, at(13))
     desk.run.say(at(13))
     assert ticks_of(desk.racks(12, 14.0) + desk.units(12, 14.0, without=[GRID])) == [12]
+
+
+def test_a_rebuilt_plant_does_some_ticks_again(desk):
+    for tick in range(30):
+        desk.whole(tick, tick)
+    desk.run.owner.tick = 19  # the crashed owner's snapshot and commands lead to here
+    desk.run.owner.set_speed(1.0, at(30))
+    desk.run.say(at(30))
+    for tick in range(20, 31):
+        (out, *_) = desk.units(tick, tick + 10) + desk.racks(tick, tick + 10, without=[2]) + desk.tick(tick + 11.0)
+        assert (out.head.epoch, out.head.tick) == (1, tick)
+        assert value(out, "close", "stale_n") == (1 if tick > 29 else 0)
+        assert value(out, "run", "age_max_s") == tick - 19
 
 
 def test_an_epoch_that_does_not_continue_begins_anew(desk):

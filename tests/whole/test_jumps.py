@@ -10,7 +10,7 @@ from twin.events.head import split
 from twin.run.line import AHEAD_MS
 
 # What a jump does not bring back: ages, and what needs the ticks before.
-NOT_COMPARED = {"power_swing_w", "ramp_max_w_s", "ramp_min_w_s", "water_today_l"}
+NOT_COMPARED = {"ramp_max_w_s", "ramp_min_w_s", "water_today_l", "heat_balance_ratio", "water_balance_ratio"}
 
 
 def pictures(house: House) -> dict[tuple[int, int], dict[str, Any]]:

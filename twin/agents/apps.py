@@ -14,7 +14,10 @@ from twin.bus.faust_memory import Tables
 from twin.errors import MessageInvalid
 from twin.events.control import RunControl
 from twin.events.head import split
-from twin.events.topics import full_name
+from twin.events.topics import BY_NAME, full_name
+from twin.state.checks import check_schema
+
+CONTROL = BY_NAME["run.control"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
 def _hear_control(context: Context) -> Callable[[Record], None]:
     def hear(record: Record) -> None:
         try:
-            _, data = split(record.value)
+            head, data = split(record.value)
+            check_schema(head, CONTROL.schema_id)
             control = RunControl.model_validate_json(data)
         except (MessageInvalid, ValueError):
             return  # the app history counts it and keeps it aside

@@ -64,10 +64,12 @@ class Carrier:
         sent: Any = await self.topic(topic).send(key=key, value=value, partition=partition)
         if not done:
             return
-        if isinstance(sent, asyncio.Future) and not sent.done():
-            self._app.add_future(_when_out(sent, done))
-        else:
-            acknowledge(done)
+        if isinstance(sent, asyncio.Future):
+            if not sent.done():
+                self._app.add_future(_when_out(sent, done))
+                return
+            sent.result()  # raises what kept it from going out
+        acknowledge(done)
 
     async def _keep_aside(self, dead: Dead) -> None:
         control = self._context.view.control

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 TAKE_N = 400
 ROLL_UP_EVERY_S = 10.0
 PRUNE_EVERY_S = 600.0
+DEAD_LETTER = "dead.letter"
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -113,7 +114,7 @@ def attach(app: faust.App, context: Context) -> Attached:
     if store is None:
         raise StartError("the app history needs a store")
     writer = Writer(store)
-    maker = PointMaker(context.layout)
+    maker = PointMaker(context.layout, context.view)
     carrier = Carrier(app, context)
     intake = {topic: Intake() for topic in maker.topics}
     channel = app.topic(
@@ -150,9 +151,10 @@ def attach(app: faust.App, context: Context) -> Attached:
         for one in batch:
             if one.refused:
                 intake[one.record.topic].dead += 1
+            if one.refused and one.record.topic != DEAD_LETTER:
                 await carrier.carry([Dead(one.record, one.refused, (one.event,))])
             else:
-                acknowledge([one.event])
+                acknowledge([one.event])  # a letter about a letter could go on for ever
 
     @app.agent(channel, concurrency=1)
     async def take(stream: Any) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from twin.bus.base import Record
 from twin.errors import MessageInvalid, SiteInvalid
+from twin.events.alarm import DeadLetter
 from twin.events.chillers import TELEMETRY_CHILLERS
 from twin.events.columns import Family
 from twin.events.control import RUN_STATE_CODES, CommandResult, Message, RunControl
@@ -20,6 +21,7 @@ from twin.events.measurements import BY_NAME
 from twin.events.network import TELEMETRY_NETWORK
 from twin.events.topics import BY_NAME as TOPIC_BY_NAME
 from twin.events.turbines import TELEMETRY_TURBINES
+from twin.run import RunView
 from twin.site import Site
 from twin.state.checks import check_groups, check_schema, places_of
 from twin.state.suspects import without_suspects
@@ -29,6 +31,7 @@ M = TypeVar("M", bound=Message)
 
 JOB_ROW_GPUS = 512  # a job of at least so many GPUs (at 200,000) has rows of its own; the rest is unit ``small``
 SWITCH_EVERY_TICKS = 10
+_FIELDS = {name: frozenset(field.name for field in measurement.fields) for name, measurement in BY_NAME.items()}
 FATAL_XIDS = frozenset({48, 64, 79, 94, 95, 119, 120, 122, 123, 140, 143})
 
 
@@ -39,10 +42,13 @@ class PointMaker:
     ----------
     layout
         Keys and ids of the frames of the site.
+    view
+        The run that holds: its kind is a tag of what is told of a run.
     """
 
-    def __init__(self, layout: FrameLayout) -> None:
+    def __init__(self, layout: FrameLayout, view: RunView) -> None:
         self._layout = layout
+        self._view = view
         self._site = layout.site
         self._makers: dict[str, Callable[[Head, bytes, Record], list[Points]]] = {
             "twin.rack": self._rack,
@@ -50,6 +56,7 @@ class PointMaker:
             "twin.health": self._health,
             "run.control": self._run,
             "command_results": self._command,
+            "dead.letter": self._dead_letter,
             "telemetry.jobs": self._jobs,
             "telemetry.chillers": self._units(TELEMETRY_CHILLERS),
             "telemetry.turbines": self._units(TELEMETRY_TURBINES),
@@ -100,7 +107,7 @@ class PointMaker:
                     continue
                 if group.name == "weather" and head.key != self._layout.keys(topic)[0]:
                     continue  # every cooling plant tells the same weather
-                values = {name: column for name, column in frame.dense[group.name].items() if measurement.has(name)}
+                values = _known(measurement.name, frame.dense[group.name])
                 tags: dict[str, Any] = {}
                 if "plant" in measurement.tags:
                     tags["plant"] = head.key
@@ -180,6 +187,11 @@ class PointMaker:
         if loops:
             tags = {"plant": [self._plant_of(loop) for loop in loops], "unit": loops}
             points.append(Points("loop", head.run, head.ts, tags, _known("loop", frame.dense["loop"]), {}))
+        control = self._view.control
+        if control is not None and control.run == head.run and frame.size("run"):
+            points.append(
+                Points("run", head.run, head.ts, {"kind": control.kind}, _known("run", frame.dense["run"]), {})
+            )
         return points
 
     def _plant_of(self, unit: str) -> str:
@@ -206,6 +218,11 @@ class PointMaker:
         outcome = "accepted" if result.accepted else f"rejected: {result.reason}"
         text = f"{result.verb} {result.unit}: {outcome}"
         return [_event(head, record, "command", text=text, unit=result.unit, by=result.by, result=outcome)]
+
+    def _dead_letter(self, head: Head, data: bytes, record: Record) -> list[Points]:
+        letter = _model(DeadLetter, data)
+        unit = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        return [_event(head, record, "dead_letter", text=letter.reason, unit=unit, by="", result="")]
 
     def _jobs(self, head: Head, data: bytes, _: Record) -> list[Points]:
         table = _model(JobTable, data)
@@ -254,7 +271,7 @@ def _listed(tags: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
 
 
 def _known(measurement: str, columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values for name, values in columns.items() if BY_NAME[measurement].has(name)}
+    return {name: values for name, values in columns.items() if name in _FIELDS[measurement]}
 
 
 def _model(model: type[M], data: bytes) -> M:

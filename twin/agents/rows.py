@@ -11,7 +11,11 @@ from twin.bus.base import Record
 from twin.errors import MessageInvalid, SiteInvalid
 from twin.events.alarm import Mark
 from twin.events.head import split
+from twin.events.topics import BY_NAME
+from twin.state.checks import check_schema
 from twin.state.rows import TOPIC, RowKeeper
+
+MARKS = BY_NAME["twin.marks"]
 
 
 def attach(app: faust.App, context: Context) -> Attached:
@@ -26,10 +30,12 @@ def attach(app: faust.App, context: Context) -> Attached:
         marks.pop(key, None)
         if record.value is not None:
             with contextlib.suppress(MessageInvalid, ValueError, SiteInvalid):
-                mark = Mark.model_validate_json(split(record.value)[1])
+                head, data = split(record.value)
+                check_schema(head, MARKS.schema_id)
+                mark = Mark.model_validate_json(data)
                 if mark.kind == "watch":
                     marks[key] = context.layout.site.layout.rack_index(mark.asset)
         keeper.watched = frozenset(marks.values())
 
-    follows = {context.topic("twin.marks"): hear_mark}
+    follows = {context.topic(MARKS.name): hear_mark}
     return Attached({TOPIC: keeper.intake}, keeper.age_max_s, follows=follows)

@@ -152,5 +152,5 @@ def _cooling_plant(live: Live, site: Site, key: str) -> dict[str, Any] | None:
 
 
 def _off_balance(ratio: float | None) -> float | None:
-    """Return how far what is measured twice differs, 0 where both agree."""
-    return None if ratio is None else round(abs(1.0 - ratio), 4)
+    """Return the share of what goes in that is found nowhere, 0 where all is."""
+    return None if ratio is None else round(abs(ratio), 4)

@@ -227,9 +227,11 @@ def _read_dense(group: str, columns: list[tuple[Column, list[Any]]], size: int) 
 def _read_numbers(row: NDArray[np.float64], given: list[Any]) -> bool:
     """Write numbers and nulls into a row; tell whether all were such."""
     # Packing a list of one kind of number is three times as fast as letting NumPy find out what is in it.
-    kind, code = (np.int64, "q") if given and type(given[0]) is int else (np.float64, "d")
     try:
-        row[:] = np.frombuffer(struct.pack(f"{len(given)}{code}", *given), kind)
+        if given and type(given[0]) is int:
+            row[:] = np.frombuffer(struct.pack(f"{len(given)}q", *given), np.int64)
+        else:
+            struct.pack_into(f"{len(given)}d", row.data, 0, *given)
     except struct.error:
         if not _NUMBER_OR_NULL.issuperset(map(type, given)):
             return False

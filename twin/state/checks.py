@@ -99,8 +99,9 @@ def check_groups(family: Family, frame: Frame, places: Places) -> None:
                 continue
             if column.resolution != 1 or not len(values):
                 continue
-            if np.isnan(values).any():
+            highest = np.maximum.reduce(values)  # NaN if there is one
+            if np.isnan(highest):
                 raise MessageInvalid(f"bad-type: {where}: expected whole numbers")
             size = places.get((group.name, column.name))
-            if size is not None and values.max() >= size:
+            if size is not None and highest >= size:
                 raise MessageInvalid(f"bad-index: {where}: beyond {size} places")

@@ -1,6 +1,6 @@
 """The keeper of the site: ``twin.rack`` and the plants' telemetry in, ``twin.site`` out (the app ``site``)."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +28,11 @@ from twin.state.partition import CLOSE_AFTER_S, STALE_AFTER_S
 from twin.state.parts import Part, add_part, part_of, racks_in, total
 from twin.state.sequence import Sequence
 from twin.state.suspects import without_suspects
+from twin.state.trends import Trends
 
 RACKS_LATE_S = 3.0
 KEEP_BOOKS = 4
 KEEP_TICKS = 240  # how far back a late or re-sent part still mends the sums
-SWING_S = 60.0
 FAMILIES: dict[str, Family] = {
     "telemetry.chillers": TELEMETRY_CHILLERS,
     "telemetry.turbines": TELEMETRY_TURBINES,
@@ -55,21 +55,20 @@ class _Tick:
     tokens: list[Any] = field(default_factory=list)
     sent: bool = False
     dirty: bool = True
-    followed: picture.Row = field(default_factory=dict)
+    trend: picture.Row = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Book:
     """The ticks of one run and epoch."""
 
+    array_tick: np.ndarray
+    trends: Trends
     ticks: OrderedDict[int, _Tick] = field(default_factory=OrderedDict)
-    array_tick: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     sequences: dict[tuple[str, str], Sequence] = field(default_factory=dict)
     unit_tick: dict[tuple[str, str], int] = field(default_factory=dict)
     first_tick: int = -1
     watermark: int = -1
-    feed_w: deque[tuple[int, float, float, float]] = field(default_factory=deque)
-    water: tuple[int, float] | None = None
 
 
 class SiteKeeper:
@@ -91,6 +90,7 @@ class SiteKeeper:
         self.intake: dict[str, Intake] = {topic: Intake() for topic in TOPICS}
         arrays = self._site.layout.array_count
         self._array_partition = np.array([array_partition(i) for i in range(arrays)])
+        self._partitions = frozenset(self._array_partition.tolist())
         self._unit_keys = [(topic, key) for topic in FAMILIES for key in layout.keys(topic)]
         self._hold = Hold(view)
         self._places = places_of(layout.site)
@@ -174,16 +174,22 @@ class SiteKeeper:
         lineage, control = (head.run, head.epoch), self._view.control
         book = self._books.get(lineage)
         if book is None:
-            book = self._books[lineage] = _Book()
-            book.array_tick = np.full(self._site.layout.array_count, -1, dtype=np.int64)
+            book = _Book(np.full(self._site.layout.array_count, -1, dtype=np.int64), Trends(self._layout))
             before = self._books.get((head.run, head.epoch - 1))
-            continues = control is not None and (control.run, control.epoch) == lineage and control.continues
-            if before is not None and continues:
-                book.array_tick[:] = before.array_tick
-                book.unit_tick.update(before.unit_tick)
-                book.first_tick, book.feed_w, book.water = before.first_tick, before.feed_w.copy(), before.water
+            self._books[lineage] = book
+            holds = control is not None and (control.run, control.epoch) == lineage
+            if before is not None and control is not None and holds and control.continues:
+                self._continue(book, before, control.line.tick0)
             self._drop_old_books()
         return book
+
+    @staticmethod
+    def _continue(book: _Book, before: _Book, first_tick: int) -> None:
+        """Go on with what is known; a plant that is rebuilt after a crash does some ticks again."""
+        book.array_tick[:] = np.minimum(before.array_tick, first_tick - 1)
+        book.unit_tick.update({key: min(tick, first_tick - 1) for key, tick in before.unit_tick.items()})
+        book.first_tick = min(before.first_tick, first_tick)
+        book.trends = before.trends.continued(first_tick)
 
     def _drop_old_books(self) -> None:
         while len(self._books) > KEEP_BOOKS:
@@ -224,22 +230,44 @@ class SiteKeeper:
             np.maximum.at(book.array_tick, arrays, head.tick)
 
     def _stale(self, book: _Book, dt_s: float) -> np.ndarray:
-        """Tell which arrays are stale: behind the median tick of all, absent ones since the start."""
-        ticks = np.where(book.array_tick < 0, book.first_tick - 1, book.array_tick)
-        return np.asarray(np.median(ticks) - ticks > STALE_AFTER_S / dt_s)
+        """Tell which arrays are stale: behind the median tick of those that have come; absent ones since the start."""
+        ticks = self._array_ticks(book)
+        known = ticks[book.array_tick >= 0]
+        now = np.median(known) if len(known) else next(reversed(book.ticks))
+        return np.asarray(now - ticks > STALE_AFTER_S / dt_s)
+
+    @staticmethod
+    def _array_ticks(book: _Book) -> np.ndarray:
+        return np.where(book.array_tick < 0, book.first_tick - 1, book.array_tick)
 
     def _complete(self, book: _Book, number: int, tick: _Tick) -> bool:
         stale_ticks = STALE_AFTER_S / tick.head.dt_s
         for key in self._unit_keys:
             if key not in tick.units and number - book.unit_tick.get(key, book.first_tick - 1) <= stale_ticks:
                 return False
-        wanted = np.unique(self._array_partition[~self._stale(book, tick.head.dt_s)])
-        return all(int(partition) in tick.parts for partition in wanted)
+        return self._racks_complete(book, tick)
+
+    def _racks_complete(self, book: _Book, tick: _Tick) -> bool:
+        missing = self._partitions - tick.parts.keys()
+        if not missing:
+            return True
+        wanted = self._array_partition[~self._stale(book, tick.head.dt_s)]
+        return missing.isdisjoint(wanted.tolist())
+
+    def _due(self, book: _Book, number: int, tick: _Tick, now_ms: int, *, queue_empty: bool) -> bool:
+        """Tell whether a tick may go out: it is complete, or what is missing will not come any more."""
+        if self._complete(book, number, tick):
+            return True
+        control = self._view.control
+        if control is None or not control.lock_step:
+            return self._late(tick, now_ms)
+        # All that the plant sent before run.control has been read; only what the rows make of it may be on its way.
+        holds = (tick.head.run, tick.head.epoch) == (control.run, control.epoch)
+        passed = not holds or number <= control.settled_tick
+        return queue_empty and passed and self._racks_complete(book, tick)
 
     def _send_due(self, book: _Book, now_ms: int, *, queue_empty: bool, mended: bool = False) -> list[Output]:
         """Send the ticks that are complete or have waited long enough, in order, and, if asked, the mended ones."""
-        control = self._view.control
-        lock_step = control is not None and control.lock_step and queue_empty
         out: list[Output] = []
         waiting = False
         for number, tick in book.ticks.items():
@@ -250,7 +278,7 @@ class SiteKeeper:
                 if mended or self._complete(book, number, tick):
                     out.append(self._send(book, number, tick))
                 continue
-            if waiting or not (lock_step or self._late(tick, now_ms) or self._complete(book, number, tick)):
+            if waiting or not self._due(book, number, tick, now_ms, queue_empty=queue_empty):
                 waiting = True  # ticks go out in order; only mended ones pass by
                 continue
             out.append(self._send(book, number, tick))
@@ -270,13 +298,13 @@ class SiteKeeper:
         stale = self._stale(book, tick.head.dt_s)
         stale[layout.rack_array[racks_in(parts, layout.rack_count)]] = False  # whoever reports this tick is not
         stale_n = np.bincount(layout.array_hall, weights=stale, minlength=layout.hall_count).astype(np.int64)
-        row = picture.site_row(totals, tick.units, self._layout)
-        if not tick.sent:
-            tick.followed = self._follow(book, number, tick, row["feed_power_w"])
-        row.update(tick.followed)
+        site_time_s = self._site_time_s(tick.head)
+        # A unit that comes late can still add what needs more than one tick.
+        tick.trend |= book.trends.follow(number, tick.units, dt_s=tick.head.dt_s, site_time_s=site_time_s)
+        row = picture.site_row(totals, tick.units, self._layout) | tick.trend
         book.watermark = max(book.watermark, number)
-        known = book.array_tick[book.array_tick >= 0]
-        age_s = float(known.max() - known.min()) * tick.head.dt_s if len(known) else 0.0
+        newest = max(int(book.array_tick.max()), number)
+        age_s = float(newest - self._array_ticks(book).min()) * tick.head.dt_s
         loops, errors = picture.loop_rows(tick.units, self._layout)
         frame = Frame(
             dense={
@@ -284,12 +312,12 @@ class SiteKeeper:
                     "watermark": np.array([book.watermark]),
                     "stale_n": np.array([int(stale_n.sum())]),
                     "array_n": np.array([layout.array_count]),
-                    "site_time_s": np.array([self._site_time_s(tick.head)]),
+                    "site_time_s": np.array([site_time_s]),
                 },
                 "site": picture.as_columns("site", row),
                 "hall": picture.hall_rows(totals, tick.units, self._layout, stale_n),
                 "gpu_hist": picture.histogram_rows(totals),
-                "permit": picture.as_columns("permit", picture.permit_row(tick.units, self._site)),
+                "permit": picture.as_columns("permit", picture.permit_row(tick.units, self._layout)),
                 "loop": {"supply_error_k": errors},
                 "run": {"age_max_s": np.array([age_s])},
             },
@@ -308,28 +336,3 @@ class SiteKeeper:
         if control is None or control.run != head.run:
             return float("nan")
         return site_time_s(control.weather_at, head.tick, head.dt_s)
-
-    def _follow(self, book: _Book, number: int, tick: _Tick, feed_power_w: float) -> picture.Row:
-        """Work out what needs more than one tick: swing and ramp of the feed, water since this worker began."""
-        row: picture.Row = {}
-        grids = [frame for (topic, _), frame in tick.units.items() if topic == "telemetry.grid"]
-        if grids:
-            fast = np.sum([frame.dense["fast"]["feed_w"] for frame in grids], axis=0)
-            before = book.feed_w[-1] if book.feed_w else None
-            book.feed_w.append((number, float(fast.min()), float(fast.max()), feed_power_w))
-            while number - book.feed_w[0][0] >= SWING_S / tick.head.dt_s:
-                book.feed_w.popleft()
-            row["power_swing_w"] = max(high for _, _, high, _ in book.feed_w) - min(low for _, low, _, _ in book.feed_w)
-            if before is not None and number > before[0]:
-                ramp = (feed_power_w - before[3]) / ((number - before[0]) * tick.head.dt_s)
-                row["ramp_max_w_s"] = row["ramp_min_w_s"] = ramp
-        totals = [
-            float(frame.dense["water"]["makeup_total_l"].sum())
-            for (topic, _), frame in tick.units.items()
-            if topic == "telemetry.chillers"
-        ]
-        if len(totals) == len(self._layout.keys("telemetry.chillers")):
-            if book.water is None:
-                book.water = (number, sum(totals))
-            row["water_today_l"] = sum(totals) - book.water[1]
-        return row
