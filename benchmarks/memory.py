@@ -1,6 +1,7 @@
 """Memory of this process, now and at its highest."""
 
 import resource
+import sys
 
 import psutil
 
@@ -12,4 +13,5 @@ def rss_mb() -> float:
 
 def peak_rss_mb() -> float:
     """Return the highest resident memory since the process began [MB]."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1)
+    unit_b = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_b / 1e6, 1)

@@ -55,8 +55,10 @@ class _Watch:
         self._clock = SystemClock()
         self._frames = bus.read(["telemetry.gpu"])
         self._rolled = bus.read(["twin.rack"])
+        self._pictures = bus.read(["twin.site"])
         self.sent = 0
         self.state_s: list[float] = []
+        self.site_s: list[float] = []
         self.query_s: list[float] = []
         self._newest_ts = -1
 
@@ -70,6 +72,9 @@ class _Watch:
                 head, data = split(record.value)
                 racks = len(orjson.loads(data).get("rack", {}).get("rack_i", ()))
                 self.state_s += [(record.timestamp_ms - head.ts) / 1000] * racks
+
+        while records := self._pictures.poll(0.0, limit=10_000):
+            self.site_s += [(record.timestamp_ms - split(record.value)[0].ts) / 1000 for record in records]
 
     def query(self) -> None:
         """Ask for the newest row of a rack, as a screen would."""
@@ -89,6 +94,7 @@ class _Watch:
         """Let go of the bus."""
         self._frames.close()
         self._rolled.close()
+        self._pictures.close()
 
 
 def run_embedded(site_name: str, *, seconds: int) -> dict[str, Any]:
@@ -97,8 +103,9 @@ def run_embedded(site_name: str, *, seconds: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``sent, stored, lost, duplicated`` rack rows; ``p50_state_s, p99_state_s, p50_query_s, p99_query_s`` from
-        ``ts``; ``cpu`` (share of one core) and ``rss_mb`` by process.
+        ``sent, stored, lost, duplicated`` rack rows; from ``ts``, p50 and p99: ``state_s`` to the rows of racks,
+        ``site_s`` to the picture of the site, ``query_s`` to the answer of the history; ``cpu`` (share of one core)
+        and ``rss_mb`` by process.
     """
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(_run(load_site(site_name), seconds, Path(folder)))
@@ -144,6 +151,7 @@ async def _run(site: Site, seconds: int, folder: Path) -> dict[str, Any]:
             "lost": watch.sent - stored,
             "duplicated": store.rack_rows - stored,
             **_quantiles("state_s", watch.state_s),
+            **_quantiles("site_s", watch.site_s),
             **_quantiles("query_s", watch.query_s),
             "cpu": {"embedded": round(cpu, 3)},
             "rss_mb": {"embedded": memory_mb},

@@ -1,6 +1,7 @@
 """``python -m producers``: the plant side alone, on a bus of its own; shows or prints what the gateways would send."""
 
 import argparse
+import os
 import secrets
 import signal
 import sys
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as folder:
             _run(options, Path(folder), stop)
+    except BrokenPipeError:
+        # Whoever read has left: nothing more is wanted, and Python must not try to flush at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except TwinError as exc:
         print(f"producers: {exc}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
@@ -41,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m producers", description=__doc__)
     parser.add_argument("--site", default="mini")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--speed", type=float, default=1.0, help="0: as fast as possible")
+    parser.add_argument("--speed", type=float, help="0: as fast as possible; default 1, from the past 60")
     parser.add_argument("--past-s", type=float, default=0.0, help="begin so many seconds in the past, and catch up")
     parser.add_argument("--weather-at", default="07-15T14:00", metavar="MM-DDTHH:MM")
     parser.add_argument("--only", choices=tuple(PRODUCERS), help="publish one family")
@@ -65,7 +69,7 @@ def _run(options: argparse.Namespace, folder: Path, stop: threading.Event) -> No
         seed=options.seed,
         dt_s=1.0,
         weather_at=options.weather_at,
-        speed=options.speed,
+        speed=options.speed if options.speed is not None else 60.0 if options.past_s > 0 else 1.0,
         start_ms=round(clock.now_ms() - 1000 * options.past_s) if options.past_s > 0 else None,
         lock_step=options.lock_step,
     )

@@ -14,9 +14,9 @@ from twin.bus.base import Bus
 from twin.errors import LeaseLost, MessageInvalid, RunActive, RunError
 from twin.events.control import RunControl
 from twin.events.head import split
-from twin.events.topics import full_name
+from twin.events.topics import BY_NAME, full_name
 from twin.plant import Plant, build, step
-from twin.run import Clock, RunOwner, RunPlan
+from twin.run import Clock, RunOwner, RunPlan, RunView
 from twin.site import Site
 
 logger = logging.getLogger(__name__)
@@ -72,13 +72,16 @@ class Loop:
             site, seed=plan.seed, weather_at=plan.weather_at, automatic_operator=plan.automatic_operator
         )
         self._control = bus.follow(full_name("run.control", namespace))
+        self._view = RunView()
         self._publisher = Publisher(bus, namespace, self.owner)
         self._orders = Orders(bus, namespace, self.owner, self._publisher)
-        self._requests = Requests(bus, namespace, self)
+        self._requests = Requests(bus, namespace, self, self._publisher)
         self._snapshots = Snapshots(snapshot_dir, site)
         self._next_control_ms = 0
-        self._answers: list[tuple[str, str | None]] = []
-        self._filled_from: tuple[int, int] | None = None
+        self._answers: list[tuple[str | None, str | None]] = []  # (request, error)
+        self._steps_left = 0
+        self._paced_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at its start
+        self._lease_lost = False
         self._reached_from: tuple[int, int] = (0, -1)
         self.frames = 0
 
@@ -91,11 +94,11 @@ class Loop:
             Another run holds the namespace.
         """
         now_ms = self._clock.now_ms()
-        self.owner.begin(run, seen=self._seen(), now_ms=now_ms)
+        self._listen(now_ms)
+        self.owner.begin(run, seen=self._view.control, now_ms=now_ms)
         self._snapshots = Snapshots(self._snapshot_dir / run, self._site)
         self._snapshots.sweep(now_ms)
         self._reached_from = (now_ms, -1)
-        self._filled_from = (now_ms, -1) if self.owner.filling else None
         try:
             self._say(now_ms)  # whoever began at the same moment has written too
         except LeaseLost as exc:
@@ -113,25 +116,28 @@ class Loop:
         now_ms = self._clock.now_ms()
         self._check_lease(now_ms)
         self._answers += self._requests.carry_out(now_ms)
-        ticked = self.owner.state == "running" and self._turn_tick(now_ms)
-        if self.owner.catch_up(now_ms):
-            self._filled_from = None
-        if ticked and self._requests.turn_back(now_ms):
-            self._say(now_ms)
+        self._orders.gather()
+        stands = self.owner.state in ("paused", "frozen")
+        if stands and not self._steps_left:
+            self._orders.refuse_commands(self.plant, max(self.owner.last_ts, self.owner.line.ts0))
+        ticked = (self.owner.state == "running" or (stands and self._steps_left > 0)) and self._turn_tick(now_ms)
+        self.owner.catch_up(now_ms)
+        if ticked:
+            self._turn_back(now_ms)
         if self._answers or now_ms >= self._next_control_ms or (ticked and self.owner.plan.lock_step):
             self._measure(now_ms)
             self._say(now_ms)
         if ticked:
             return 0.0
         until_ms = self._next_control_ms
-        if self.owner.state == "running":
+        if self.owner.state == "running" or self._steps_left:
             # A tick that is due and may not be done waits for others: to spin here would take the time from them.
-            until_ms = min(until_ms, max(self._next_tick_ms(), now_ms + HELD_BACK_MS))
+            until_ms = min(until_ms, max(self._next_tick_ms(now_ms), now_ms + HELD_BACK_MS))
         return max(0.0, (until_ms - now_ms) / 1000)
 
     def close(self) -> None:
-        """End the run, free the lease, stop listening."""
-        if self.owner.run and self.owner.state != "ended":
+        """End the run, free the lease, stop listening; a lease that was lost is another's, and not ours to free."""
+        if self.owner.run and self.owner.state != "ended" and not self._lease_lost:
             self.owner.end()
             self._say(self._clock.now_ms())
         self._orders.close()
@@ -149,11 +155,14 @@ class Loop:
         """
         if not 0 <= tick <= self.owner.tick:
             raise RunError(f"tick {tick} cannot be reached: the run has ticks 0..{self.owner.tick}")
-        self.plant = self._snapshots.back_to(tick + 1, self._orders.log)
+        self.plant = self._snapshots.back_to(
+            tick + 1, self._orders.log, meanwhile=lambda: self._say(self._clock.now_ms())
+        )
         self._orders.forget_after(tick + 1)
         self._snapshots.forget_after(tick + 1)
+        now_ms = self._clock.now_ms()  # it may have taken a while
         self.owner.jump(tick, now_ms)
-        self._filled_from = None
+        self._steps_left = 0
         self._reached_from = (now_ms, tick)
 
     def save_snapshot(self) -> None:
@@ -163,26 +172,34 @@ class Loop:
         self._publisher.message("instructor.snapshots", self.owner.run, reference, tick=self.owner.tick, ts=ts)
 
     def step(self, ticks: int, now_ms: int) -> None:
-        """Do single ticks while the run stands."""
+        """Let so many ticks come while the run stands, one in each turn."""
         self.owner.step(now_ms)
-        for _ in range(ticks):
-            self._tick(now_ms)
+        self._steps_left = ticks
+
+    def _turn_back(self, now_ms: int) -> None:
+        try:
+            if self._requests.turn_back(now_ms):
+                self._say(self._clock.now_ms())
+        except RunError as exc:
+            self._answers.append((None, f"the loop is given up: {exc}"))
 
     def _turn_tick(self, now_ms: int) -> bool:
-        if now_ms < self._next_tick_ms() or not self._may_go_on(self.owner):
+        if now_ms < self._next_tick_ms(now_ms) or not self._may_go_on(self.owner):
             return False
         self._tick(now_ms)
+        self._steps_left = max(0, self._steps_left - 1)
         return True
 
-    def _next_tick_ms(self) -> int:
+    def _next_tick_ms(self, now_ms: int) -> int:
         """Return when the next tick may be done [ms]: by the line, and while it fills the past by its speed."""
         owner = self.owner
         due_ms = owner.line.ts0 + (owner.tick + 1 - owner.line.tick0) * owner.line.ms_per_tick
-        if self._filled_from is not None and owner.plan.speed > 0:
-            began_ms, tick = self._filled_from
-            paced_ms = began_ms + int((owner.tick - tick) * 1000 * owner.plan.dt_s / owner.plan.speed)
-            return max(due_ms, paced_ms)
-        return due_ms
+        if not owner.filling or owner.plan.speed == 0:
+            return due_ms
+        if self._paced_from[0] != owner.epoch:
+            self._paced_from = (owner.epoch, now_ms, owner.tick)
+        _, began_ms, tick = self._paced_from
+        return max(due_ms, began_ms + int((owner.tick - tick) * 1000 * owner.plan.dt_s / owner.plan.speed))
 
     def _tick(self, now_ms: int) -> None:
         plan = self.owner.plan
@@ -207,8 +224,7 @@ class Loop:
 
     def _say(self, now_ms: int) -> None:
         """Send ``run.control``, once for each answer that is owed."""
-        answers: list[tuple[str | None, str | None]] = [*self._answers] or [(None, None)]
-        for request_id, error in answers:
+        for request_id, error in self._answers or [(None, None)]:
             control = self.owner.control(now_ms, answers=request_id, error=error)
             ts = max(self.owner.last_ts, self.owner.line.ts0)
             self._publisher.message("run.control", "run.control", control, tick=self.owner.tick, ts=ts)
@@ -217,21 +233,25 @@ class Loop:
         self._check_lease(now_ms)
 
     def _check_lease(self, now_ms: int) -> None:
-        latest = self._seen()
-        if latest is not None:
-            self.owner.check(latest, now_ms=now_ms)
+        self._listen(now_ms)
+        if self._view.control is not None:
+            try:
+                self.owner.check(self._view.control, now_ms=now_ms)
+            except LeaseLost:
+                self._lease_lost = True
+                raise
 
-    def _seen(self) -> RunControl | None:
-        """Return the newest word on ``run.control`` that has come since the last call."""
-        newest: RunControl | None = None
+    def _listen(self, now_ms: int) -> None:
+        """Take in what has come on ``run.control``."""
         while records := self._control.poll(0.0):
             for record in records:
                 try:
-                    newest = RunControl.model_validate_json(split(record.value)[1])
+                    head, data = split(record.value)
+                    if head.schema_id == BY_NAME["run.control"].schema_id:
+                        self._view.accept(RunControl.model_validate_json(data), now_ms=now_ms)
                 except (MessageInvalid, ValueError) as exc:
                     reason = " ".join(str(exc).split())[:200]
                     logger.warning("control=invalid offset=%d reason=%s", record.offset, reason)
-        return newest
 
 
 def run_until_stopped(loop: Loop, stop: threading.Event) -> None:

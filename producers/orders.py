@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -24,12 +23,6 @@ REMEMBERED_IDS = 10_000
 AUTOMATIC_OPERATOR = "automatic operator"
 
 
-@dataclass(slots=True)
-class _Counts:
-    invalid: int = 0
-    repeated: int = 0
-
-
 class Orders:
     """Takes commands and injects for the run of one owner.
 
@@ -49,12 +42,26 @@ class Orders:
         self._reader = bus.read([self._commands, self._injects], start="end")
         self._owner = owner
         self._publisher = publisher
+        self._waiting: list[Record] = []
         self._ids: dict[str, None] = {}
         self.log: list[TimedCommand | TimedInject] = []
-        self.counts = _Counts()
+
+    def gather(self) -> None:
+        """Take in what has come; it waits for the next step here, not on the bus."""
+        while records := self._reader.poll(0.0):
+            self._waiting += records
+
+    def refuse_commands(self, plant: Plant, ts: int) -> None:
+        """Answer the commands that have come while the run stands still; injects wait for it to go on."""
+        waiting, self._waiting = self._waiting, []
+        for record in waiting:
+            if record.topic != self._commands:
+                self._waiting.append(record)
+            elif (command := self._read(record, Command)) is not None and not self._repeated(command.id):
+                self.answer(command, plant.tick, ts, reason=f"the run is {self._owner.state}: resume it first")
 
     def carry_out(self, plant: Plant, now_ms: int, ts: int) -> None:
-        """Apply all that has come to the plant, before its next step.
+        """Apply all that has been gathered to the plant, before its next step.
 
         Parameters
         ----------
@@ -65,12 +72,12 @@ class Orders:
         ts
             Display time of the answers [ms].
         """
-        while records := self._reader.poll(0.0):
-            for record in records:
-                if record.topic == self._commands:
-                    self._command(record, plant, now_ms, ts)
-                else:
-                    self._inject(record, plant, ts)
+        waiting, self._waiting = self._waiting, []
+        for record in waiting:
+            if record.topic == self._commands:
+                self._command(record, plant, now_ms, ts)
+            else:
+                self._inject(record, plant, ts)
 
     def forget_after(self, plant_tick: int) -> None:
         """Forget what was applied from a tick on: a jump back begins another branch."""
@@ -176,14 +183,14 @@ class Orders:
         try:
             return model.model_validate_json(split(record.value)[1])
         except (MessageInvalid, ValueError) as exc:
-            self.counts.invalid += 1
             reason = " ".join(str(exc).split())[:200]
             logger.warning("order=invalid topic=%s offset=%d reason=%s", record.topic, record.offset, reason)
+            if record.topic == self._commands:  # a letter about an inject would tell trainees of it
+                self._publisher.dead_letter("commands", record, reason)
             return None
 
     def _repeated(self, order_id: str) -> bool:
         if order_id in self._ids:
-            self.counts.repeated += 1
             return True
         self._ids[order_id] = None
         for old in self._surplus():

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pydantic import BaseModel
 
 from producers.family import Producer
-from twin.bus.base import Bus
+from twin.bus.base import Bus, Record
+from twin.events.alarm import dead_letter
 from twin.events.head import Head, encode, encode_model
 from twin.events.topics import BY_NAME, full_name
 from twin.plant import Plant
@@ -30,10 +31,12 @@ class Publisher:
         self._owner = owner
         self._seq: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._epoch = -1
+        self._telemetry_epoch = -1
 
     def telemetry(self, producers: Iterable[Producer], plant: Plant, *, tick: int, ts: int) -> int:
         """Publish what the sensors show of a tick; return the number of messages."""
-        first = self._owner.epoch != self._epoch
+        first = self._owner.epoch != self._telemetry_epoch
+        self._telemetry_epoch = self._owner.epoch
         sent = 0
         for producer in producers:
             topic = full_name(producer.topic, self._namespace)
@@ -49,6 +52,14 @@ class Publisher:
         head = self._head(topic, key, tick, ts)
         self._bus.publish(
             full_name(topic, self._namespace), encode_model(head, data), key=key.encode(), timestamp_ms=ts
+        )
+
+    def dead_letter(self, topic: str, record: Record, reason: str) -> None:
+        """Keep bytes aside that are no message of their topic."""
+        owner = self._owner
+        letter = dead_letter(topic, record.partition, record.offset, record.value or b"", reason)
+        self.message(
+            "dead.letter", f"producers/{topic}", letter, tick=owner.tick, ts=max(owner.last_ts, owner.line.ts0)
         )
 
     def _head(self, topic: str, key: str, tick: int, ts: int) -> Head:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from producers.publisher import Publisher
 from twin.bus.base import Bus, Record
 from twin.errors import MessageInvalid, RunError
 from twin.events.control import RequestVerb, RunRequest
@@ -16,6 +17,8 @@ from twin.events.topics import full_name
 from twin.run import RunOwner
 
 logger = logging.getLogger(__name__)
+
+STEP_MAX_TICKS = 3600
 
 
 class Runner(Protocol):
@@ -32,7 +35,7 @@ class Runner(Protocol):
         ...
 
     def step(self, ticks: int, now_ms: int) -> None:
-        """Do single ticks while the run stands."""
+        """Let so many ticks come while the run stands."""
         ...
 
 
@@ -48,9 +51,10 @@ class Repeat:
 class Requests:
     """Reads requests and carries them out."""
 
-    def __init__(self, bus: Bus, namespace: str, runner: Runner) -> None:
+    def __init__(self, bus: Bus, namespace: str, runner: Runner, publisher: Publisher) -> None:
         self._reader = bus.read([full_name("run.requests", namespace)], start="end")
         self._runner = runner
+        self._publisher = publisher
         self.repeat: Repeat | None = None
 
     def close(self) -> None:
@@ -68,7 +72,9 @@ class Requests:
         try:
             request = RunRequest.model_validate_json(split(record.value)[1])
         except (MessageInvalid, ValueError) as exc:
-            logger.warning("request=invalid offset=%d reason=%s", record.offset, " ".join(str(exc).split())[:200])
+            reason = " ".join(str(exc).split())[:200]
+            logger.warning("request=invalid offset=%d reason=%s", record.offset, reason)
+            self._publisher.dead_letter("run.requests", record, reason)
             return None
         try:
             _VERBS[request.verb](self, request.params, now_ms)
@@ -77,7 +83,13 @@ class Requests:
         return request.id, None
 
     def turn_back(self, now_ms: int) -> bool:
-        """Jump to the start of the loop when its end is reached; return whether it did."""
+        """Jump to the start of the loop when its end is reached; return whether it did.
+
+        Raises
+        ------
+        RunError
+            The way back is lost; the loop is given up.
+        """
         repeat = self.repeat
         if repeat is None or self._runner.owner.tick < repeat.last:
             return False
@@ -85,7 +97,11 @@ class Requests:
             self.repeat = None
             return False
         repeat.left -= 1
-        self._runner.go_back(repeat.first, now_ms)
+        try:
+            self._runner.go_back(repeat.first, now_ms)
+        except RunError:
+            self.repeat = None
+            raise
         return True
 
     def _pause(self, _: dict[str, Any], __: int) -> None:
@@ -102,12 +118,13 @@ class Requests:
 
     def _step(self, params: dict[str, Any], now_ms: int) -> None:
         ticks = _whole(params, "ticks")
-        if not 1 <= ticks <= 600:
-            raise RunError(f"ticks {ticks} is not allowed: 1..600")
+        if not 1 <= ticks <= STEP_MAX_TICKS:
+            raise RunError(f"ticks {ticks} is not allowed: 1..{STEP_MAX_TICKS}")
         self._runner.step(ticks, now_ms)
 
     def _seek(self, params: dict[str, Any], now_ms: int) -> None:
         self._runner.go_back(_whole(params, "tick"), now_ms)
+        self.repeat = None  # whoever goes elsewhere has left the loop
 
     def _loop(self, params: dict[str, Any], now_ms: int) -> None:
         first, last, times = (_whole(params, name) for name in ("a", "b", "times"))

@@ -3,10 +3,11 @@
 import hashlib
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from twin.errors import RunError, SnapshotInvalid
+from twin.errors import PlantError, RunError, SnapshotInvalid
 from twin.events.instructor import SnapshotReference
 from twin.plant import Plant, TimedCommand, TimedInject, restore, snapshot
 from twin.plant.snapshot import SCHEMA
@@ -15,6 +16,7 @@ from twin.site import Site
 logger = logging.getLogger(__name__)
 
 KEEP_N = 120
+STRETCH_TICKS = 500  # about two seconds of work at 200,000 GPUs
 KEEP_MS = 86_400_000
 
 
@@ -67,17 +69,28 @@ class Snapshots:
             partial.write_bytes(data)
             partial.replace(path)
         except OSError as exc:
+            logger.warning("snapshot=unwritten path=%s reason=%s", path, exc)
             raise RunError(
-                f"snapshot {path} cannot be written ({exc.strerror}): free space, mend its rights, "
-                "or choose another data folder (COLOSSUS_DATA_DIR)"
+                f"the snapshot of tick {plant.tick} cannot be written ({exc.strerror}): free space, mend the rights of "
+                "the data folder, or choose another (COLOSSUS_DATA_DIR)"
             ) from exc
         self._saved[plant.tick] = _Saved(plant.tick, path, digest)
-        while len(self._saved) > KEEP_N:
-            second = sorted(self._saved)[1]
-            self._saved.pop(second).path.unlink(missing_ok=True)
+        self._thin_out()
         return SnapshotReference(tick=plant.tick, path=str(path), sha256=digest, bytes=len(data), schema_id=SCHEMA)
 
-    def back_to(self, plant_tick: int, log: list[TimedCommand | TimedInject]) -> Plant:
+    def _thin_out(self) -> None:
+        """Drop the one that is missed least: the way back from any tick grows with how long ago it is."""
+        while len(self._saved) > KEEP_N:
+            ticks = sorted(self._saved)
+            gaps = {
+                tick: (after - before) / (ticks[-1] - tick)
+                for before, tick, after in zip(ticks, ticks[1:-1], ticks[2:], strict=False)
+            }
+            self._saved.pop(min(gaps, key=gaps.__getitem__)).path.unlink(missing_ok=True)
+
+    def back_to(
+        self, plant_tick: int, log: list[TimedCommand | TimedInject], *, meanwhile: Callable[[], None]
+    ) -> Plant:
         """Rebuild the plant as it was after so many steps.
 
         Parameters
@@ -86,23 +99,32 @@ class Snapshots:
             Steps done.
         log
             All that was applied, with its tick.
+        meanwhile
+            Called now and then on a long way: the lease must be renewed.
 
         Raises
         ------
         RunError
-            No snapshot lies before it, or its file is damaged.
+            No snapshot lies before it, its file is damaged, or the plant does not take again what it took.
         """
         ticks = [tick for tick in self._saved if tick <= plant_tick]
         if not ticks:
             oldest = min(self._saved, default=None)
             raise RunError(f"no snapshot before tick {plant_tick}; the oldest is of tick {oldest}")
         saved = self._saved[max(ticks)]
+        actions = [action for action in log if saved.tick <= action.tick < plant_tick]
         try:
-            data = _read(saved)
-            actions = [action for action in log if saved.tick <= action.tick < plant_tick]
-            return restore(data, actions, plant_tick, site=self._site)
-        except (OSError, SnapshotInvalid) as exc:
-            raise RunError(f"snapshot {saved.path} cannot be read: {exc}") from exc
+            data, at = _read(saved), saved.tick
+            while plant_tick - at > STRETCH_TICKS:
+                upto = at + STRETCH_TICKS
+                data = snapshot(restore(data, [a for a in actions if at <= a.tick < upto], upto, site=self._site))
+                at = upto
+                meanwhile()
+            return restore(data, [a for a in actions if a.tick >= at], plant_tick, site=self._site)
+        except (OSError, PlantError) as exc:
+            logger.warning("snapshot=unusable path=%s reason=%s", saved.path, exc)
+            reason = exc.strerror if isinstance(exc, OSError) else exc
+            raise RunError(f"the snapshot of tick {saved.tick} cannot be used: {reason}") from exc
 
     def forget_after(self, plant_tick: int) -> None:
         """Drop the snapshots of a branch that is left."""

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import re
 import sys
+import threading
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -29,6 +30,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(run_app, name="run")
 
 EXIT_USAGE = 2
+FILL_SPEED = 60.0
 _PAST = re.compile(r"^-(\d+(?:\.\d+)?)([smhd])$")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -76,7 +78,10 @@ def past_ms(text: str | None, now_ms: int) -> int | None:
 def demo(
     site: SiteOption = "colossus1",
     seed: SeedOption = 7,
-    speed: Annotated[float, typer.Option(help="Simulated seconds per second; 0: as fast as possible.")] = 1.0,
+    speed: Annotated[
+        float | None,
+        typer.Option(help="Simulated seconds per second; 0: as fast as possible. Default 1, with --from 60."),
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="Begin in the past (-6h) and catch up.")] = None,
     weather_at: Annotated[str, typer.Option(help="Begin in the typical year, MM-DDTHH:MM.")] = "07-15T14:00",
     port: Annotated[int | None, typer.Option(help="Of the console.")] = None,
@@ -99,7 +104,7 @@ def demo(
         seed=seed,
         dt_s=1.0,
         weather_at=weather_at,
-        speed=speed,
+        speed=speed if speed is not None else 1.0 if start is None else FILL_SPEED,
         start_ms=past_ms(start, clock.now_ms()),
         automatic_operator=operator,
     )
@@ -119,7 +124,9 @@ def _greet(entrance: "Entrance", *, browser: bool) -> None:
     typer.echo("stop with Ctrl-C")
     sys.stdout.flush()
     if browser:
-        webbrowser.open(f"{entrance.url}/enter?token={entrance.one_time_token}")
+        # In a thread of its own: it may take its time, and the twin runs in this one.
+        address = f"{entrance.url}/enter?token={entrance.one_time_token}"
+        threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
 
 
 @site_app.command("list")
@@ -234,8 +241,8 @@ def inject(
     hold_s: Annotated[float | None, typer.Option(min=0.0)] = None,
 ) -> None:
     """Break something (instructor)."""
-    answer = _client().inject(kind, target, severity=severity, ramp_s=ramp_s, delay_s=delay_s, hold_s=hold_s)
-    typer.echo(f"{kind} {target}: sent as {answer['id']}")
+    _client().inject(kind, target, severity=severity, ramp_s=ramp_s, delay_s=delay_s, hold_s=hold_s)
+    typer.echo(f"{kind} {target}: applied")
 
 
 @run_app.command("show")

@@ -28,7 +28,7 @@ from twin.bus.memory import MemoryBus
 from twin.console.app import make_console
 from twin.console.context import ConsoleContext, Param, Verb
 from twin.console.seats import Role, Seats, tokens_from
-from twin.console.server import serve
+from twin.console.server import listen, serve, url_of
 from twin.errors import StartError
 from twin.events.layout import FrameLayout
 from twin.events.topics import TOPICS, full_name
@@ -241,6 +241,8 @@ class Embedded:
         }
         tokens = tokens_from({role: token.get_secret_value() if token else None for role, token in given.items()})
         seats = Seats(tokens, now_ms=self.clock.now_ms)
+        listening = listen(settings.console_host, settings.console_port)
+        url = url_of(settings.console_host, listening)
         app = make_console(
             ConsoleContext(
                 site=self.site,
@@ -249,7 +251,7 @@ class Embedded:
                 seats=seats,
                 now_ms=self.clock.now_ms,
                 version=version("colossus-twin"),
-                port=settings.console_port,
+                port=listening.getsockname()[1],
                 hosts=settings.console_hosts,
                 namespace=settings.namespace,
                 catalogue=tuple(catalogue()),
@@ -257,10 +259,9 @@ class Embedded:
         )
         await serve(
             app,
-            host=settings.console_host,
-            port=settings.console_port,
+            listening,
             stop=stop,
-            on_started=lambda: on_started(Entrance(_url(settings), tokens, seats.one_time_token("instructor"))),
+            on_started=lambda: on_started(Entrance(url, tokens, seats.one_time_token("instructor"))),
         )
 
     async def run(self, on_started: Callable[[Entrance], None]) -> None:
@@ -301,11 +302,6 @@ class Embedded:
             for part in (console, plant, watch):
                 if part.done() and not part.cancelled() and (error := part.exception()) is not None:
                     raise error
-
-
-def _url(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.console_host in ("0.0.0.0", "::") else settings.console_host  # noqa: S104
-    return f"http://{host}:{settings.console_port}"
 
 
 async def _watch(workers: Iterable[Worker]) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from producers.families import PRODUCERS
 from twin.bus.base import Record
-from twin.events.alarm import DeadLetter
+from twin.events.alarm import DeadLetter, Mark
 from twin.events.columns import Family, Group
 from twin.events.control import CommandResult, Line, RunControl
 from twin.events.derived import TWIN_RACK, TWIN_SITE, Health, IngestHealth, SinkHealth
@@ -172,6 +172,12 @@ def dead_letter(offset: int = 0) -> Record:
     return message("dead.letter", "telemetry.gpu", said, offset=offset)
 
 
+def mark(kind: str, asset: str) -> Record:
+    """Make a message of ``twin.marks``."""
+    said = Mark(kind=kind, asset=asset, run=RUN, by="anna")  # type: ignore[arg-type]
+    return message("twin.marks", f"{kind}@{asset}", said)
+
+
 def jobs(*gpu_n: int, full: bool = True) -> Record:
     """Make a job table; jobs are named by their place."""
     numbers = itertools.count(1)
@@ -218,5 +224,6 @@ def one_of_each() -> dict[str, tuple[Record, ...]]:
         "twin.health": (health(),),
         "run.control": (control(),),
         "command_results": (result(),),
+        "twin.marks": (mark("watch", "R0010"), mark("shelve", "rule@R0011")),
         "dead.letter": (dead_letter(),),
     }

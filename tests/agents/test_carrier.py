@@ -8,12 +8,12 @@ import pytest
 
 from tests.agents.messages import LAYOUT, RUN, control
 from tests.whole.house import HandClock
-from twin.agents.carrier import MAX_RAW_BYTES, NO_RUN, Carrier
+from twin.agents.carrier import NO_RUN, Carrier, first_seq
 from twin.agents.context import Context
 from twin.bus.base import Record
 from twin.bus.memory import MemoryBus
 from twin.errors import MessageTooLarge
-from twin.events.alarm import DeadLetter
+from twin.events.alarm import MAX_RAW_BYTES, DeadLetter
 from twin.events.control import RunControl
 from twin.events.head import Head, split
 from twin.events.topics import MAX_MESSAGE_BYTES
@@ -34,6 +34,7 @@ class App:
     """As much of a Faust app as a carrier touches: channels, and futures that it is told to wait for."""
 
     def __init__(self) -> None:
+        self.crashed = False
         self.sent: list[tuple[str, bytes, bytes, int | None]] = []
         self.answer: Any = None
         self.futures: list[Any] = []
@@ -104,7 +105,10 @@ async def test_letters_are_numbered_and_of_the_run_that_holds(app: App) -> None:
     context.view.accept(said, now_ms=0)
     await carrier.carry([dead(b"b", Event())])
     heads = [split(value)[0] for _, _, value, _ in app.sent]
-    assert [(head.run, head.epoch, head.tick, head.seq) for head in heads] == [(NO_RUN, 0, 0, 0), (RUN, 2, 7, 1)]
+    assert [(head.run, head.epoch, head.tick, head.seq) for head in heads] == [
+        (NO_RUN, 0, 0, first_seq(context.clock.now_ms())),
+        (RUN, 2, 7, first_seq(context.clock.now_ms()) + 1),
+    ]
     assert {head.ts for head in heads} == {context.clock.now_ms()}
 
 
@@ -113,7 +117,7 @@ async def test_a_letter_names_the_topic_without_the_namespace(app: App, namespac
     await carrier_of(app, namespace)[0].carry([dead(b"a", Event())])
     topic, key, _, _ = app.sent[0]
     assert topic == (f"{namespace}.dead.letter" if namespace else "dead.letter")
-    assert key == b"telemetry.gpu"
+    assert key == b"rows-1/telemetry.gpu"
     assert letter_of(app)[1].topic == "telemetry.gpu"
 
 

@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import orjson
 import pytest
 
-from tests.agents.messages import RUN, control, message
+from tests.agents.messages import control, mark
 from tests.whole.house import House
 from twin.agents import follower as module
 from twin.agents.follower import Follower
 from twin.bus.base import Reader, Record
 from twin.bus.memory import MemoryBus
 from twin.errors import BusError
-from twin.events.alarm import Mark
 from twin.events.head import split
 from twin.events.topics import TOPICS
 
@@ -30,9 +29,13 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryBus]:
     bus.close()
 
 
+async def nobody(reason: BaseException) -> None:
+    raise AssertionError("nothing ends it here") from reason
+
+
 @contextlib.asynccontextmanager
 async def following(bus: MemoryBus, **handlers: Callable[[Record], None]) -> AsyncIterator[None]:
-    follower = Follower(bus, {name.replace("_", "."): handle for name, handle in handlers.items()})
+    follower = Follower(bus, {name.replace("_", "."): handle for name, handle in handlers.items()}, nobody)
     await follower.start()
     try:
         yield
@@ -100,25 +103,45 @@ async def test_a_topic_that_cannot_be_read_ends_the_start(bus: MemoryBus, monkey
         raise BusError("the bus has gone")
 
     monkeypatch.setattr("twin.bus.memory.MemoryReader.poll", broken)
-    follower = Follower(bus, {TOPIC: lambda _: None})
+    follower = Follower(bus, {TOPIC: lambda _: None}, nobody)
     with pytest.raises(BusError, match="the bus has gone"):
         await asyncio.wait_for(follower.start(), 5)
     await follower.stop()
 
 
-async def test_a_bus_that_closes_ends_it_quietly(bus: MemoryBus) -> None:
-    follower = Follower(bus, {TOPIC: lambda _: None})
+@pytest.mark.parametrize("fault", [BusError("the bus has gone"), KeyError("a fault of ours")])
+async def test_what_ends_the_reading_after_the_start_is_told(bus: MemoryBus, fault: Exception) -> None:
+    told: list[BaseException] = []
+
+    async def crash(reason: BaseException) -> None:
+        told.append(reason)
+
+    def handle(_: Record) -> None:
+        raise fault
+
+    follower = Follower(bus, {TOPIC: handle}, crash)
+    await follower.start()
+    bus.publish(TOPIC, b"a", key=b"k")
+    while not told:
+        await asyncio.sleep(0.001)
+    await follower.stop()
+    assert told == [fault]
+
+
+async def test_a_bus_that_closes_under_it_is_told(bus: MemoryBus) -> None:
+    told: list[BaseException] = []
+
+    async def crash(reason: BaseException) -> None:
+        told.append(reason)
+
+    follower = Follower(bus, {TOPIC: lambda _: None}, crash)
     await follower.start()
     bus.close()
     await follower.stop()
+    assert [str(reason) for reason in told] == ["polled after it was closed"]
 
 
 # -- in a worker -----------------------------------------------------------------------------------------------------
-
-
-def mark(kind: str, asset: str) -> Record:
-    said = Mark(kind=kind, asset=asset, run=RUN, by="anna")  # type: ignore[arg-type]
-    return message(TOPIC, f"{kind}@{asset}", said)
 
 
 def set_mark(house: House, kind: str, asset: str) -> None:

@@ -205,7 +205,10 @@ async def test_broken_bytes_of_two_topics_are_kept_aside_each_with_its_place(hou
     assert found["command_results", 1].reason.startswith("no-head")
     assert found["telemetry.jobs", 2].reason.startswith("not-json")
     assert base64.b64decode(found["telemetry.jobs", 2].raw) == b"\xffjunk"
-    assert {record.key for record in house.of("dead.letter")} == {b"command_results", b"telemetry.jobs"}
+    assert {record.key for record in house.of("dead.letter")} == {
+        b"history-1/command_results",
+        b"history-1/telemetry.jobs",
+    }
     assert units(store) == ["one", "two"]
     assert store.stored("job", RUN) == 1
 

@@ -17,6 +17,7 @@ from tests.agents.messages import (
     dead_letter,
     health,
     jobs,
+    mark,
     message,
     one_of_each,
     result,
@@ -25,6 +26,7 @@ from tests.agents.messages import (
     twin_site,
     with_data,
 )
+from tests.whole.house import HandClock
 from twin.agents.points import PointMaker
 from twin.bus.base import Record
 from twin.errors import ForeignMajor, MessageInvalid
@@ -51,7 +53,7 @@ def view_of(record: Record | None) -> RunView:
 
 @pytest.fixture
 def maker() -> PointMaker:
-    return PointMaker(LAYOUT, view_of(control()))
+    return PointMaker(LAYOUT, view_of(control()), HandClock())
 
 
 def by_measurement(points: list[Points]) -> dict[str, Points]:
@@ -217,7 +219,7 @@ def test_the_age_of_a_run_whose_kind_is_not_known_is_left_out(maker: PointMaker)
     other = "20260101T000000Z-0001"
     of_another_run = message("twin.site", "mini", orjson.dumps(data_of(twin_site())), run=other)
     assert "run" not in by_measurement(maker.points_of(of_another_run))
-    assert "run" not in by_measurement(PointMaker(LAYOUT, view_of(None)).points_of(twin_site()))
+    assert "run" not in by_measurement(PointMaker(LAYOUT, view_of(None), HandClock()).points_of(twin_site()))
 
 
 def test_a_loop_that_the_site_lacks_is_refused(maker: PointMaker) -> None:
@@ -287,7 +289,8 @@ def test_two_results_in_one_tick_are_two_events_and_the_same_when_read_again(mak
     }
     assert second.texts["result"] == "rejected: it is locked out"
     assert first.tags == {"kind": "command", "priority": "none"}
-    assert [PointMaker(LAYOUT, view_of(None)).points_of(record) for record in reversed(records)] == [[second], [first]]
+    again = PointMaker(LAYOUT, view_of(None), HandClock())
+    assert [again.points_of(record) for record in reversed(records)] == [[second], [first]]
 
 
 def test_a_dead_letter_is_an_event_that_says_where_and_why(maker: PointMaker) -> None:
@@ -357,12 +360,40 @@ def test_the_real_table_of_the_plant(maker: PointMaker) -> None:
 def test_bad_bytes_are_refused(topic: str, maker: PointMaker) -> None:
     record = one_of_each()[topic][0]
     raw = record.value or b""
-    for bad in (None, b"", b"\xff\x00junk", raw[:-20], b"[]", b"{}", b'{"head":{},"data":{}}'):
+    for bad in (b"", b"\xff\x00junk", raw[:-20], b"[]", b"{}", b'{"head":{},"data":{}}'):
         with pytest.raises(MessageInvalid):
             maker.points_of(record._replace(value=bad))
     for data in (None, [], {}, 5, "text", {"site": {"pue": ["hot"]}}):
         with pytest.raises(MessageInvalid):
             maker.points_of(with_data(record, data))
+
+
+@pytest.mark.parametrize("topic", [topic for topic in one_of_each() if topic != "twin.marks"])
+def test_a_tombstone_is_refused_where_nothing_can_end(topic: str, maker: PointMaker) -> None:
+    with pytest.raises(MessageInvalid, match=r"^empty"):
+        maker.points_of(one_of_each()[topic][0]._replace(value=None))
+
+
+def test_marks_make_no_points_and_end(maker: PointMaker) -> None:
+    for record in one_of_each()["twin.marks"]:
+        assert maker.points_of(record) == maker.points_of(record._replace(value=None)) == []
+
+
+def test_a_watch_over_a_rack_that_the_site_lacks_is_refused(maker: PointMaker) -> None:
+    with pytest.raises(MessageInvalid, match=r"^unknown-rack: .*R9999"):
+        maker.points_of(mark("watch", "R9999"))
+
+
+@pytest.mark.parametrize("topic", [topic for topic in one_of_each() if isinstance(TOPICS[topic].data, Family)])
+def test_a_tick_that_the_epoch_cannot_have_is_refused(topic: str, maker: PointMaker) -> None:
+    record = one_of_each()[topic][0]
+    whole = orjson.loads(record.value or b"")
+    assert maker.points_of(record)
+    whole["head"]["tick"] = 1_000_000
+    far = record._replace(value=orjson.dumps(whole))
+    with pytest.raises(MessageInvalid, match=r"^out-of-range: head\.tick"):
+        maker.points_of(far)
+    assert PointMaker(LAYOUT, view_of(None), HandClock()).points_of(far)  # of a run that is not known
 
 
 @pytest.mark.parametrize("topic", one_of_each())

@@ -1,24 +1,20 @@
 import numpy as np
 import orjson
 
-from tests.console.worlds import RUN, START_MS, World, control, full_frame, head, model_record, racks, record
+from tests.console.worlds import RUN, START_MS, World, control, model_record, racks, record, units
 from twin.console.assets import columns_of, find
-from twin.events.chillers import TELEMETRY_CHILLERS
-from twin.events.grid import TELEMETRY_GRID
+from twin.events.head import split
 from twin.events.jobs import JobTable, Overflow
 from twin.events.layout import FrameLayout
 
 
 def chillers(world: World, tick: int, codes: np.ndarray):
-    layout = FrameLayout(world.site)
     groups = {
         "chiller": {"state_code": codes, "power_w": 1e5 + np.arange(12)},
         "loop": {"supply_c": np.array([27.0]), "makeup_l_min": np.array([380.0])},
         "weather": {"dry_bulb_c": np.array([35.1]), "wet_bulb_c": np.array([25.0])},
     }
-    data = full_frame(TELEMETRY_CHILLERS, groups)
-    assert len(layout.ids("telemetry.chillers", "cooling-1", "chiller")) == 12
-    return record("telemetry.chillers", head("telemetry.chillers", "cooling-1", tick), data)
+    return units(world.site, "telemetry.chillers", "cooling-1", tick, groups)
 
 
 def test_a_unit_has_its_own_values_with_unit_age_and_quality(live_world: World):
@@ -42,9 +38,10 @@ def test_a_unit_has_its_own_values_with_unit_age_and_quality(live_world: World):
 
 
 def test_a_breaker_says_open_or_closed_and_a_doubted_value_says_so(live_world: World):
-    data = orjson.loads(full_frame(TELEMETRY_GRID, {"feed": {"closed": np.array([0.0]), "power_w": np.array([0.0])}}))
-    data["suspect"] = {"feed.power_w": [0]}
-    live_world.take(record("telemetry.grid", head("telemetry.grid", "power-1", 5), orjson.dumps(data)))
+    feeds = {"closed": np.array([0.0]), "power_w": np.array([0.0])}
+    of_head, data = split(units(live_world.site, "telemetry.grid", "power-1", 5, {"feed": feeds}).value)
+    doubted = orjson.dumps(orjson.loads(data) | {"suspect": {"feed.power_w": [0]}})
+    live_world.take(record("telemetry.grid", of_head, doubted))
     feed = live_world.get("/api/units/feed-1").json()
     assert feed["state"] == "open"
     assert feed["values"]["power_w"]["quality"] == "suspect"

@@ -20,8 +20,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def live(clock) -> Live:
-    return Live("", now_ms=clock)
+def live(mini, clock) -> Live:
+    return Live("", mini, now_ms=clock)
 
 
 @pytest.fixture

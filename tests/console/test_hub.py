@@ -109,14 +109,14 @@ def test_a_picture_is_made_once_for_all(live_world: World, monkeypatch):
 
 
 def test_nobody_looking_costs_one_look_at_the_floor_in_ten_beats(live_world: World, monkeypatch):
-    live, decoded = live_world.parts.live, []
-    inner = live.decode
-    monkeypatch.setattr(live, "decode", lambda *asked: decoded.append(asked) or inner(*asked))
+    floor, read = live_world.parts.floor, []
+    inner = floor._read
+    monkeypatch.setattr(floor, "_read", lambda held: read.append(held) or inner(held))
     for tick in range(5, 14):  # the first beat was that of the start
         live_world.take(racks(live_world.site, 0, tick, {}), picture(live_world.site, tick))
-        assert decoded == []
+        assert read == []
         live_world.beat()
-    assert len(decoded) == 1
+    assert len(read) == 1
 
 
 def test_the_floor_comes_as_bytes_one_layer_at_a_time(live_world: World):

@@ -25,6 +25,7 @@ ROUTES = {
     ("PUT", "/api/watch/{rack}"): ("/api/watch/R0001", {}, "watch"),
     ("DELETE", "/api/watch/{rack}"): ("/api/watch/R0001", None, "watch"),
     ("POST", "/api/injects"): ("/api/injects", {"kind": "chiller_trip", "target": "cooling-2"}, "inject"),
+    ("GET", "/api/injects/{inject_id}"): ("/api/injects/none", None, "inject"),
     ("POST", "/api/run/pause"): ("/api/run/pause", {}, "run"),
     ("POST", "/api/run/freeze"): ("/api/run/freeze", {}, "run"),
     ("POST", "/api/run/resume"): ("/api/run/resume", {}, "run"),

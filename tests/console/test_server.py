@@ -49,16 +49,11 @@ def bus():
     bus.close()
 
 
-def free_port() -> int:
-    with listen("127.0.0.1", 0) as opened:
-        return opened.getsockname()[1]
-
-
 async def test_it_reads_the_bus_serves_and_stops(mini, store, bus):
     bus.create_topics(TOPICS, "ci")
-    port, stop, started = free_port(), asyncio.Event(), asyncio.Event()
-    app = make(mini, store, bus)
-    serving = asyncio.create_task(serve(app, host="127.0.0.1", port=port, stop=stop, on_started=started.set))
+    listening, stop, started = listen("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
+    port = listening.getsockname()[1]
+    serving = asyncio.create_task(serve(make(mini, store, bus), listening, stop=stop, on_started=started.set))
     async with asyncio.timeout(20):
         await started.wait()
         for record in (control(5), picture(mini, 5)):
@@ -86,7 +81,7 @@ async def test_it_reads_the_bus_serves_and_stops(mini, store, bus):
 async def test_a_part_that_fails_ends_it(mini, store, bus):
     stop = asyncio.Event()
     with pytest.raises(UnknownTopic, match=r"ci\.run\.control"):
-        await serve(make(mini, store, bus), host="127.0.0.1", port=0, stop=stop, on_started=lambda: None)
+        await serve(make(mini, store, bus), listen("127.0.0.1", 0), stop=stop, on_started=lambda: None)
 
 
 def test_a_port_in_use_is_one_clear_line():

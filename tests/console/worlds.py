@@ -22,6 +22,7 @@ from twin.events.control import Line, RunControl
 from twin.events.derived import TWIN_RACK, TWIN_SITE
 from twin.events.frames import Frame, encode_frame
 from twin.events.head import Head, encode, encode_model, split
+from twin.events.layout import FrameLayout
 from twin.events.topics import BY_NAME
 from twin.site import Site
 from twin.store.duck import DuckStore
@@ -150,6 +151,21 @@ def full_frame(family: Family, groups: Mapping[str, Mapping[str, Any]]) -> bytes
             if column.kind == "dense"
         }
     return encode_frame(family, frame)
+
+
+def units(site: Site, topic: str, key: str, tick: int, groups: Mapping[str, Mapping[str, Any]]) -> Record:
+    """Make a frame of a gateway: all its groups; what is not given was not measured."""
+    family = BY_NAME[topic].data
+    assert isinstance(family, Family)
+    frame = Frame()
+    for name, size in (FrameLayout(site).sizes(topic, key) or {}).items():
+        given, columns = groups.get(name, {}), family.by_name[name].columns
+        frame.dense[name] = {
+            column.name: np.asarray(given.get(column.name, np.full(size, np.nan)))
+            for column in columns
+            if column.kind == "dense"
+        }
+    return record(topic, head(topic, key, tick), encode_frame(family, frame))
 
 
 def racks(

@@ -40,6 +40,17 @@ def test_only_verbs_import_benchmarks() -> None:
             assert "benchmarks" not in imports(path), name
 
 
+def test_physics_and_kpi_know_numpy_scipy_and_errors_alone() -> None:
+    for path in [*(ROOT / "twin" / "physics").glob("*.py"), ROOT / "twin" / "kpi.py"]:
+        foreign = set(imports(path)) - sys.stdlib_module_names - {"numpy", "scipy", "twin"}
+        assert not foreign, (path, foreign)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        ours = {
+            n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("twin")
+        }
+        assert all(name == "twin.errors" or name.startswith("twin.physics") for name in ours), (path, ours)
+
+
 def test_time_and_chance_are_arguments() -> None:
     for place in TIMELESS:
         path = ROOT / "twin" / place

@@ -188,3 +188,42 @@ def test_display_time_is_monotone_and_never_ahead_whatever_happens(moves):
             seen_ts = ts
         assert run.epoch >= last_epoch
         last_epoch = run.epoch
+
+
+def test_a_plan_that_cannot_be_is_refused_before_anything_starts():
+    for change, why in (
+        ({"speed": -3.0}, "allowed"),
+        ({"weather_at": "13-40T99:00"}, "MM-DDTHH:MM"),
+        ({"weather_at": "7-1T1:5"}, "MM-DDTHH:MM"),
+        ({"start_ms": T0, "speed": 1.0}, "catches up"),
+    ):
+        with pytest.raises(RunError, match=why):
+            replace(PLAN, **change)
+
+
+def test_a_pause_is_no_catching_up():
+    run = started(replace(PLAN, start_ms=T0 - 600_000, speed=60.0))
+    for _ in range(5):
+        run.did_tick()
+    run.pause()
+    assert not run.catch_up(T0 + 1000)
+    run.resume(T0 + 2000)
+    assert (run.filling, run.did_tick()) == (True, T0 - 600_000 + 5000)
+
+
+def test_a_jump_in_a_fill_is_shown_now():
+    run = started(replace(PLAN, start_ms=T0 - 600_000, speed=60.0))
+    for _ in range(5):
+        run.did_tick()
+    run.jump(2, T0 + 1000)
+    assert (run.filling, run.plan.speed, run.line.ts0, run.line.ms_per_tick) == (False, 1.0, T0 + 1000, 1000)
+
+
+def test_display_time_after_a_crashed_fill_is_after_all_that_it_may_have_said():
+    run = started(replace(PLAN, start_ms=T0 - 600_000, speed=60.0))
+    seen = run.control(T0)
+    for _ in range(60):
+        last = run.did_tick()  # and died before it said so
+    after = RunOwner(PLAN, "two")
+    after.begin("20270115T080100Z-0002", seen=seen, now_ms=T0 + LEASE_MS)
+    assert after.line.ts0 > last

@@ -91,7 +91,7 @@ class Desk:
     def whole(self, tick: int, now: float, **head: Any) -> list[Output]:
         return self.units(tick, now, **head) + self.racks(tick, now, **head)
 
-    def tick(self, now: float, *, queue_empty: bool = False) -> list[Output]:
+    def tick(self, now: float, *, queue_empty: bool = True) -> list[Output]:
         return self.keeper.tick(at(now), queue_empty=queue_empty)
 
 

@@ -69,7 +69,7 @@ def test_figures_of_merit_with_known_numbers(desk):
         3 * prices.feed_usd_per_mwh + mmbtu_h * prices.gas_usd_per_mmbtu + water_l_h * prices.water_usd_per_l, rel=1e-4
     )
     assert value(out, "permit", "nox_cap_ratio") == pytest.approx(0.25, abs=1e-3)
-    assert value(out, "close", "site_time_s") == (195 * 24 + 14) * 3600  # 15 July, 14:00
+    assert value(out, "close", "site_time_s") == (195 * 24 + 14) * 3600 + 1  # 15 July, 14:00, after the first step
 
 
 def test_the_share_of_throttled_gpus(desk):

@@ -94,6 +94,7 @@ class House:
         self.workers: list[Worker] = []
         self.dead: list[Worker] = []
         self.loop: Loop | None = None
+        self.ahead_max_ms = -(10**15)  # how far display time has been ahead of the wall clock, looked at in each turn
         self.records: list[Record] = []
         self._taps = [self.bus.read([topic.name], start="beginning") for topic in TOPICS]
         self._workers_n = itertools.count(1)
@@ -169,6 +170,7 @@ class House:
                 if settle:
                     await self.settled()
                 self.loop.turn()
+                self.ahead_max_ms = max(self.ahead_max_ms, self.loop.owner.last_ts - self.clock.ms)
                 if (self.loop.owner.tick, self.loop.owner.epoch) != before:
                     break
                 self.clock.ms += self.loop.owner.line.ms_per_tick

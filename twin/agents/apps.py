@@ -1,10 +1,13 @@
 """The three apps of the observer: consumer groups of one image, so that a slow store never stops the state."""
 
+import asyncio
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import faust
+from faust.types import AgentT
 
 from twin.agents import health, history, rows, site
 from twin.agents.context import Attached, Context
@@ -24,19 +27,37 @@ CONTROL = BY_NAME["run.control"]
 class AppKind:
     """One app: what it does, and how much of its input it holds.
 
-    ``attach`` adds its agents; ``buffer_n`` messages of each partition are held at most.
+    ``attach`` adds its agents; about ``buffer_bytes`` of messages wait for them, each of ``message_bytes``.
     """
 
     attach: Callable[[faust.App, Context], Attached]
-    buffer_n: int
+    buffer_bytes: int
+    message_bytes: int
+
+    @property
+    def buffer_n(self) -> int:
+        """How many messages wait at most: Faust counts them, over all partitions of a worker."""
+        return self.buffer_bytes // self.message_bytes
 
 
+_MIB = 1 << 20
 # To add an app: its row here. ``history`` holds little, for it may stand still while the store does.
+# Messages are as long as at 200,000 GPUs: a frame of 512 GPUs, and the racks of 16 such arrays.
 APPS: dict[str, AppKind] = {
-    "rows": AppKind(rows.attach, 4096),
-    "site": AppKind(site.attach, 4096),
-    "history": AppKind(history.attach, 512),
+    "rows": AppKind(rows.attach, 64 * _MIB, 23_000),
+    "site": AppKind(site.attach, 64 * _MIB, 36_000),
+    "history": AppKind(history.attach, 16 * _MIB, 36_000),
 }
+
+
+class _App(faust.App):
+    """A Faust app that an agent ends when it fails."""
+
+    async def _on_agent_error(self, agent: AgentT[Any], exc: BaseException) -> None:
+        await self.crash(exc)
+        # Faust would begin another agent, after the messages that this one has lost, and acknowledge those that come
+        # in between: it stays as it is until it is cancelled.
+        await asyncio.Event().wait()
 
 
 def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
@@ -55,7 +76,7 @@ def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
         The app, and the follower of control topics, which must be started before it.
     """
     kind = APPS[name]
-    app = faust.App(
+    app = _App(
         full_name(name, context.namespace),
         broker=context.broker,
         store="memory://",
@@ -81,7 +102,8 @@ def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
     )
     attached = kind.attach(app, context)
     health.attach(app, context, attached)
-    return app, Follower(context.bus, {context.topic("run.control"): _hear_control(context), **attached.follows})
+    handlers = {context.topic("run.control"): _hear_control(context), **attached.follows}
+    return app, Follower(context.bus, handlers, app.crash)
 
 
 def _hear_control(context: Context) -> Callable[[Record], None]:

@@ -1,19 +1,16 @@
 """Follows control topics into a process, without a group: each process must hear every word (DESIGN.md section 4)."""
 
 import asyncio
-import logging
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
-from twin.bus.base import Bus, Reader, Record
-from twin.errors import BusError
+from twin.bus.base import Bus, Record
 
-logger = logging.getLogger(__name__)
 POLL_S = 0.5
 
 
 class Follower:
-    """Reads compacted topics from their start in a thread, and hands the records over in the event loop.
+    """Reads compacted topics from their start in threads, and hands the records over in the event loop.
 
     Parameters
     ----------
@@ -21,13 +18,22 @@ class Follower:
         Where the topics are.
     handlers
         Full topic name -> what to do with each record, in the event loop of :meth:`start`.
+    crash
+        Told what ended the reading of a topic after the start: nobody may go on without hearing it.
     """
 
-    def __init__(self, bus: Bus, handlers: Mapping[str, Callable[[Record], None]]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        handlers: Mapping[str, Callable[[Record], None]],
+        crash: Callable[[BaseException], Awaitable[None]],
+    ) -> None:
         self._bus = bus
         self._handlers = handlers
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._crash = crash
+        self._stopping = False
+        self._threads = ThreadPoolExecutor(len(handlers), "follow")
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin; returns when all that the topics held at this moment has been handled.
@@ -35,55 +41,41 @@ class Follower:
         Raises
         ------
         BusError
-            A topic could not be read up to there.
+            A topic could not be read up to there; what a handler raises comes out here, too.
         """
-        loop = asyncio.get_running_loop()
         for topic, handle in self._handlers.items():
-            reader = self._bus.follow(topic)
-            ready: asyncio.Future[None] = loop.create_future()
-            thread = threading.Thread(
-                target=self._run, args=(reader, handle, ready, loop), name=f"follow-{topic}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
-            await ready
+            caught_up = asyncio.Event()
+            following = asyncio.create_task(self._follow(topic, handle, caught_up))
+            ready = asyncio.create_task(caught_up.wait())
+            await asyncio.wait({following, ready}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                ready.cancel()
+                await following
+            self._tasks.append(asyncio.create_task(self._watch(following)))
 
     async def stop(self) -> None:
         """Stop reading."""
-        self._stop.set()
-        for thread in self._threads:
-            while thread.is_alive():
-                await asyncio.sleep(0.01)
+        self._stopping = True
+        await asyncio.gather(*self._tasks)
+        self._threads.shutdown()
 
-    def _run(
-        self,
-        reader: Reader,
-        handle: Callable[[Record], None],
-        ready: asyncio.Future[None],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        async def deal(records: list[Record], *, caught_up: bool) -> None:
-            for record in records:
-                handle(record)
-            if caught_up and not ready.done():
-                ready.set_result(None)
-
-        def give_up(reason: BusError) -> None:
-            if not ready.done():
-                ready.set_exception(reason)
-
+    async def _follow(self, topic: str, handle: Callable[[Record], None], caught_up: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        reader = self._bus.follow(topic)
         try:
-            said = False
-            while not self._stop.is_set() and not loop.is_closed():
-                records = reader.poll(POLL_S if said else 0.0)
-                caught_up = not said and reader.caught_up()
-                if records or caught_up:
-                    # Wait until it is done: only then may the next poll say that this reader is idle.
-                    asyncio.run_coroutine_threadsafe(deal(records, caught_up=caught_up), loop).result()
-                said = said or caught_up
-        except BusError as exc:
-            logger.info("follower=ended reason=%s", exc)
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(give_up, exc)
+            while not self._stopping:
+                wait_s = POLL_S if caught_up.is_set() else 0.0
+                # The next poll says that this reader is idle: only when all is dealt with.
+                records = await loop.run_in_executor(self._threads, reader.poll, wait_s)
+                all_read = reader.caught_up()
+                for record in records:
+                    handle(record)
+                if all_read:
+                    caught_up.set()
         finally:
             reader.close()
+
+    async def _watch(self, following: asyncio.Task[None]) -> None:
+        (ended_by,) = await asyncio.gather(following, return_exceptions=True)
+        if ended_by is not None:
+            await self._crash(ended_by)

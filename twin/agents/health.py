@@ -6,7 +6,7 @@ from typing import Any
 import faust
 import psutil
 
-from twin.agents.carrier import NO_RUN, Carrier
+from twin.agents.carrier import NO_RUN, Carrier, first_seq
 from twin.agents.context import Attached, Context
 from twin.events.derived import Health
 from twin.events.head import Head, encode_model
@@ -18,11 +18,11 @@ def attach(app: faust.App, context: Context, attached: Attached) -> None:
     process = psutil.Process()
     process.cpu_percent()
     last_s = time.monotonic()
-    sent_n = 0
+    seq = first_seq(context.clock.now_ms())
 
     @app.timer(context.health_every_s)
     async def say() -> None:
-        nonlocal last_s, sent_n
+        nonlocal last_s, seq
         seconds, last_s = time.monotonic() - last_s, time.monotonic()
         now_ms, view = context.clock.now_ms(), context.view
         lag = _lag(app)
@@ -50,12 +50,12 @@ def attach(app: faust.App, context: Context, attached: Attached) -> None:
             run=control.run if control else NO_RUN,
             epoch=control.epoch if control else 0,
             tick=max(control.settled_tick, 0) if control else 0,
-            seq=sent_n,
+            seq=seq,
             ts=now_ms,
             dt_s=control.dt_s if control else 1.0,
             key=context.worker,
         )
-        sent_n += 1
+        seq += 1
         await carrier.publish("twin.health", context.worker, encode_model(head, health))
 
 

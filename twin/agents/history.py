@@ -8,7 +8,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import faust
 import numpy as np
 
-from twin.agents.carrier import Carrier, acknowledge
+from twin.agents.carrier import Carrier
 from twin.agents.context import Attached, Context
 from twin.agents.points import PointMaker
 from twin.agents.pulse import record_of
@@ -30,6 +30,7 @@ from twin.store import Points, Store
 logger = logging.getLogger(__name__)
 
 TAKE_N = 400
+BATCH_BYTES = 4 << 20
 ROLL_UP_EVERY_S = 10.0
 PRUNE_EVERY_S = 600.0
 DEAD_LETTER = "dead.letter"
@@ -44,6 +45,20 @@ class Taken:
     event: Any  # acknowledges it
     points: list[Points] = field(default_factory=list)
     refused: str = ""
+
+
+def batches(taken: Iterable[Taken]) -> Iterator[list[Taken]]:
+    """Cut messages into batches of ``BATCH_BYTES`` of points: as many messages may hold very little or very much."""
+    batch: list[Taken] = []
+    size = 0
+    for one in taken:
+        batch.append(one)
+        size += sum(points.nbytes for points in one.points)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 class Writer:
@@ -114,7 +129,7 @@ def attach(app: faust.App, context: Context) -> Attached:
     if store is None:
         raise StartError("the app history needs a store")
     writer = Writer(store)
-    maker = PointMaker(context.layout, context.view)
+    maker = PointMaker(context.layout, context.view, context.clock)
     carrier = Carrier(app, context)
     intake = {topic: Intake() for topic in maker.topics}
     channel = app.topic(
@@ -154,12 +169,13 @@ def attach(app: faust.App, context: Context) -> Attached:
             if one.refused and one.record.topic != DEAD_LETTER:
                 await carrier.carry([Dead(one.record, one.refused, (one.event,))])
             else:
-                acknowledge([one.event])  # a letter about a letter could go on for ever
+                carrier.acknowledge([one.event])  # a letter about a letter could go on for ever
 
     @app.agent(channel, concurrency=1)
     async def take(stream: Any) -> None:
         async for events in stream.noack_take(TAKE_N, within=context.history_within_s):
-            await write([taken(event) for event in events])
+            for batch in batches(map(taken, events)):
+                await write(batch)
 
     @app.timer(ROLL_UP_EVERY_S)
     async def roll_up() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from twin.bus.base import Record
 from twin.errors import MessageInvalid, SiteInvalid
-from twin.events.alarm import DeadLetter
+from twin.events.alarm import DeadLetter, Mark
 from twin.events.chillers import TELEMETRY_CHILLERS
 from twin.events.columns import Family
 from twin.events.control import RUN_STATE_CODES, CommandResult, Message, RunControl
@@ -21,9 +21,9 @@ from twin.events.measurements import BY_NAME
 from twin.events.network import TELEMETRY_NETWORK
 from twin.events.topics import BY_NAME as TOPIC_BY_NAME
 from twin.events.turbines import TELEMETRY_TURBINES
-from twin.run import RunView
+from twin.run import Clock, RunView
 from twin.site import Site
-from twin.state.checks import check_groups, check_schema, places_of
+from twin.state.checks import check_groups, check_schema, check_tick, places_of
 from twin.state.suspects import without_suspects
 from twin.store import Points
 
@@ -31,6 +31,7 @@ M = TypeVar("M", bound=Message)
 
 JOB_ROW_GPUS = 512  # a job of at least so many GPUs (at 200,000) has rows of its own; the rest is unit ``small``
 SWITCH_EVERY_TICKS = 10
+MARKS = "twin.marks"
 _FIELDS = {name: frozenset(field.name for field in measurement.fields) for name, measurement in BY_NAME.items()}
 FATAL_XIDS = frozenset({48, 64, 79, 94, 95, 119, 120, 122, 123, 140, 143})
 
@@ -44,11 +45,14 @@ class PointMaker:
         Keys and ids of the frames of the site.
     view
         The run that holds: its kind is a tag of what is told of a run.
+    clock
+        The wall clock: a tick that cannot have been yet is refused.
     """
 
-    def __init__(self, layout: FrameLayout, view: RunView) -> None:
+    def __init__(self, layout: FrameLayout, view: RunView, clock: Clock) -> None:
         self._layout = layout
         self._view = view
+        self._clock = clock
         self._site = layout.site
         self._makers: dict[str, Callable[[Head, bytes, Record], list[Points]]] = {
             "twin.rack": self._rack,
@@ -56,6 +60,7 @@ class PointMaker:
             "twin.health": self._health,
             "run.control": self._run,
             "command_results": self._command,
+            MARKS: self._mark,
             "dead.letter": self._dead_letter,
             "telemetry.jobs": self._jobs,
             "telemetry.chillers": self._units(TELEMETRY_CHILLERS),
@@ -85,8 +90,13 @@ class PointMaker:
         MessageInvalid
             The bytes are no message of that topic.
         """
+        topic = TOPIC_BY_NAME[record.topic]
+        if record.value is None and record.topic == MARKS:
+            return []  # it ends a mark
         head, data = split(record.value)
-        check_schema(head, TOPIC_BY_NAME[record.topic].schema_id)
+        check_schema(head, topic.schema_id)
+        if isinstance(topic.data, Family):
+            check_tick(head, self._view.control, self._clock.now_ms())
         try:
             return self._makers[record.topic](head, data, record)
         except OverflowError as exc:
@@ -218,6 +228,16 @@ class PointMaker:
         outcome = "accepted" if result.accepted else f"rejected: {result.reason}"
         text = f"{result.verb} {result.unit}: {outcome}"
         return [_event(head, record, "command", text=text, unit=result.unit, by=result.by, result=outcome)]
+
+    def _mark(self, _: Head, data: bytes, __: Record) -> list[Points]:
+        """Make no points: what people set is no history, but what is broken in it must not go unsaid."""
+        mark = _model(Mark, data)
+        if mark.kind == "watch":
+            try:
+                self._site.layout.rack_index(mark.asset)
+            except SiteInvalid as exc:
+                raise MessageInvalid(f"unknown-rack: {exc}") from exc
+        return []
 
     def _dead_letter(self, head: Head, data: bytes, record: Record) -> list[Points]:
         letter = _model(DeadLetter, data)

@@ -29,7 +29,7 @@ def attach(app: faust.App, context: Context) -> Attached:
         key = (record.key or b"").decode(errors="replace")
         marks.pop(key, None)
         if record.value is not None:
-            with contextlib.suppress(MessageInvalid, ValueError, SiteInvalid):
+            with contextlib.suppress(MessageInvalid, ValueError, SiteInvalid):  # history keeps it aside, once
                 head, data = split(record.value)
                 check_schema(head, MARKS.schema_id)
                 mark = Mark.model_validate_json(data)

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from twin.console.live import Held, Live, read_model
+from twin.console.live import Held, Live
 from twin.console.pictures import shown
 from twin.events.columns import Family
-from twin.events.derived import TWIN_RACK
 from twin.events.frames import Frame
 from twin.events.jobs import JobTable
 from twin.events.layout import FrameLayout
@@ -64,9 +63,8 @@ def unit_asset(live: Live, site: Site, columns: Mapping[str, list[Column]], unit
         asset["values"] = {name: value for name, value in rack["values"].items() if name in _CDU_FIELDS}
     elif unit.kind == "scheduler":
         held = live.held("telemetry.jobs", unit.id)
-        table = None if held is None else read_model(JobTable, held)
-        if held is not None and table is not None:
-            numbers = {name: float(getattr(table, name)) for name in _JOB_FIELDS}
+        if held is not None and isinstance(held.content, JobTable):
+            numbers = {name: float(getattr(held.content, name)) for name in _JOB_FIELDS}
             asset |= {"values": _values(live, held, numbers, set()), "provenance": _provenance(held)}
     for column in columns.get(unit.id, ()):
         found = live.frame(column.topic, column.key)
@@ -94,9 +92,9 @@ def rack_asset(live: Live, site: Site, rack_id: str) -> dict[str, Any]:
     for held in live.senders("twin.rack"):
         if held.place.partition != partition:
             continue
-        frame = live.decode(held, TWIN_RACK)
-        rows = [] if frame is None or frame.size("rack") == 0 else frame.dense["rack"]["rack_i"].tolist()
-        if frame is not None and rack_i in rows:
+        frame = held.content
+        rows = frame.dense["rack"]["rack_i"].tolist() if isinstance(frame, Frame) and "rack" in frame.dense else []
+        if isinstance(frame, Frame) and rack_i in rows:
             numbers, suspect = _numbers(frame, "rack", rows.index(rack_i))
             del numbers["rack_i"]
             asset |= {"values": _values(live, held, numbers, suspect), "provenance": _provenance(held)}

@@ -19,15 +19,29 @@ POLL_S = 0.2
 
 @contextlib.contextmanager
 def open_door(settings: Settings, url: str, token: str) -> Iterator[None]:
-    """Tell programs of this user how to reach the console: a file that this user alone can read, gone at the end."""
+    """Tell programs of this user how to reach the console: a file that this user alone can read, gone at the end.
+
+    Raises
+    ------
+    StartError
+        The file cannot be written.
+    """
     path = settings.data_dir / DOOR
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps({"url": url, "token": token}))
+    try:
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"url": url, "token": token}))
+    except OSError as exc:
+        why = exc.strerror or exc
+        raise StartError(
+            f"cannot write {path}: {why}; remove it, or choose another data folder (COLOSSUS_DATA_DIR)"
+        ) from exc
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        # One that cannot be removed names a console that has gone: the next start replaces it.
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 class ConsoleClient:
@@ -43,13 +57,20 @@ class ConsoleClient:
     Raises
     ------
     SettingInvalid
-        No console is known.
+        No console is known, or its address or token cannot be one.
     """
 
     def __init__(self, settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
         url, token = _way(settings)
-        self._http = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=ANSWER_S)
+        if not (token.isascii() and token.isprintable()):
+            raise SettingInvalid("the console's token has characters that no token has (COLOSSUS_CONSOLE_TOKEN)")
+        try:
+            self._http = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=ANSWER_S)
+        except httpx2.InvalidURL as exc:
+            raise SettingInvalid(
+                f"the console's address {url!r} is none: {exc}; write http://host:port (COLOSSUS_CONSOLE_URL)"
+            ) from exc
 
     def run(self) -> dict[str, Any]:
         """Read the run."""
@@ -94,16 +115,39 @@ class ConsoleClient:
         """
         body = {"id": str(uuid.uuid4()), "verb": verb, "unit": unit, "params": dict(map(_param, params))}
         self._ask("POST", "/api/commands", body)
-        for _ in range(int(ANSWER_S / POLL_S)):
-            self._sleep(POLL_S)
-            answer = self._ask("GET", f"/api/commands/{body['id']}")
-            if answer["state"] != "pending":
-                return answer
-        raise SettingInvalid(f"{verb} {unit}: no answer within {ANSWER_S:g} s; is the run paused? (colossus run show)")
+        answer = self._answer(f"/api/commands/{body['id']}")
+        if answer["state"] == "pending":
+            raise SettingInvalid(f"{verb} {unit}: no answer within {ANSWER_S:g} s (colossus run show)")
+        return answer
 
     def inject(self, kind: str, target: str, **more: float | None) -> dict[str, Any]:
-        """Send a malfunction."""
-        return self._ask("POST", "/api/injects", {"kind": kind, "target": target, **more})
+        """Send a malfunction, and wait for the plant's answer.
+
+        Raises
+        ------
+        SettingInvalid
+            The console or the plant refuses, or no answer comes.
+        """
+        sent = self._ask("POST", "/api/injects", {"kind": kind, "target": target, **more})
+        answer = self._answer(f"/api/injects/{sent['id']}")
+        if answer["state"] == "rejected":
+            raise SettingInvalid(f"{kind} {target}: rejected: {answer['reason']}")
+        if answer["state"] == "pending":
+            raise SettingInvalid(
+                f"{kind} {target}: no answer within {ANSWER_S:g} s; a run that stands carries it out when it goes on "
+                "(colossus run show)"
+            )
+        return answer
+
+    def _answer(self, path: str) -> dict[str, Any]:
+        """Look for an answer until it is there, or the time is up."""
+        answer: dict[str, Any] = {"state": "pending"}
+        for _ in range(int(ANSWER_S / POLL_S)):
+            self._sleep(POLL_S)
+            answer = self._ask("GET", path)
+            if answer["state"] != "pending":
+                break
+        return answer
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
@@ -120,6 +164,11 @@ class ConsoleClient:
 def _way(settings: Settings) -> tuple[str, str]:
     if settings.console_url and settings.console_token:
         return settings.console_url, settings.console_token.get_secret_value()
+    if settings.console_url or settings.console_token:
+        missing = "COLOSSUS_CONSOLE_TOKEN" if settings.console_url else "COLOSSUS_CONSOLE_URL"
+        raise SettingInvalid(
+            f"{missing} is missing: set COLOSSUS_CONSOLE_URL and COLOSSUS_CONSOLE_TOKEN, or none of them"
+        )
     path = settings.data_dir / DOOR
     try:
         door = json.loads(path.read_text())

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.console.live import Held, Live
-from twin.events.columns import Family, Group
 from twin.events.control import RunControl
-from twin.events.derived import RACK_I, TWIN_RACK
+from twin.events.frames import Frame
 from twin.site import Site
 
 MAGIC = b"CFLR"
@@ -42,16 +41,6 @@ def layers_of(site: Site) -> tuple[Layer, ...]:
         Layer(10, "gpu_temp_mean_c", "C", 0.5, 0.0),
         Layer(11, "power_w", "W", power_scale, 0.0),
     )
-
-
-_LAYER_NAMES = ("gpu_temp_max_c", "gpu_temp_mean_c", "power_w")
-# The part of a rollup that the floor needs: the rest is not turned into arrays.
-_ROLLUP = TWIN_RACK.by_name
-FLOOR_ROWS = Family(
-    TWIN_RACK.schema_id,
-    TWIN_RACK.title,
-    (_ROLLUP["close"], Group("rack", (RACK_I, *(_ROLLUP["rack"].column(name) for name in _LAYER_NAMES)))),
-)
 
 
 def quantise(values: NDArray[np.float64], layer: Layer) -> NDArray[np.uint8]:
@@ -130,7 +119,7 @@ class Floor:
         self._clear(live.resets_n)
 
     def update(self) -> None:
-        """Decode what has come since the last call."""
+        """Read what has come since the last call."""
         if self._resets_n != self._live.resets_n:
             self._clear(self._live.resets_n)
         for held in self._live.senders("twin.rack"):
@@ -183,13 +172,10 @@ class Floor:
         self._values = {name: np.full(racks_n, np.nan) for name in self.layers}
 
     def _read(self, held: Held) -> None:
-        frame = self._live.decode(held, FLOOR_ROWS)
-        if frame is None or frame.size("rack") == 0:
+        rows = held.content.dense.get("rack") if isinstance(held.content, Frame) else None
+        if not rows:
             return
-        rows = frame.dense["rack"]
         racks = rows["rack_i"].astype(np.int64)
-        if racks.max() >= len(self._tick):
-            return  # of another site
         self._tick[racks] = held.head.tick
         for name, values in self._values.items():
-            values[racks] = rows.get(name, np.nan)
+            values[racks] = rows[name]

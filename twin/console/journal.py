@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from twin.events.control import CommandResult, RunControl
-from twin.events.instructor import Inject
+from twin.events.instructor import Inject, Truth
 
 KEPT_N = 200
 EventKind = Literal["run", "command", "inject"]
@@ -70,6 +70,13 @@ class Journal:
         text = f"inject {inject.kind} {inject.target} sent"
         self._add("inject", text, ts, unit=inject.target, by=by, hidden=True)
 
+    def note_truth(self, truth: Truth, ts: int) -> None:
+        """Note what became of an inject: as hidden as the inject."""
+        word = "applied" if truth.applied else f"rejected: {truth.reason}"
+        text = f"inject {truth.kind} {truth.target} {word}"
+        answer = "accepted" if truth.applied else "rejected"
+        self._add("inject", text, ts, unit=truth.target, by=truth.origin, result=answer, hidden=True)
+
     def _add(
         self,
         kind: EventKind,
@@ -99,6 +106,6 @@ def _run_changes(before: RunControl | None, now: RunControl) -> list[str]:
         texts.append("runs on" if now.state == "running" else now.state)
     if now.speed != before.speed:
         texts.append("speed as fast as possible" if now.speed == 0 else f"speed x{now.speed:g}")
-    if now.error is not None and now.answers != before.answers:
+    if now.error is not None and (now.answers, now.error) != (before.answers, before.error):
         texts.append(f"refused: {now.error}")
     return texts

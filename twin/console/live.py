@@ -1,7 +1,7 @@
-"""What the console knows now: the newest message of each sender, undecoded, and where the run stands.
+"""What the console knows now: the newest good message of each sender, and where the run stands.
 
-Messages are kept as bytes and decoded when somebody looks; a message of a run or epoch that ``run.control`` has
-not named yet waits in its sender's place, and is taken or replaced.
+A message of a run or epoch that ``run.control`` has not named yet waits in its sender's place, and is taken or
+replaced.
 """
 
 import threading
@@ -9,19 +9,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from pydantic import ValidationError
-
 from twin.bus.base import Place, Record
+from twin.console.intake import Intake, check_control, read_model
 from twin.console.journal import Journal
 from twin.errors import MessageInvalid
 from twin.events.alarm import Mark
-from twin.events.columns import Family
-from twin.events.control import CommandResult, Message, RunControl
+from twin.events.control import CommandResult, RunControl
 from twin.events.derived import Health
-from twin.events.frames import Frame, decode_frame
+from twin.events.frames import Frame
 from twin.events.head import Head, split
+from twin.events.instructor import Truth
+from twin.events.jobs import JobTable
 from twin.events.topics import BY_NAME, full_name
 from twin.run import RunView
+from twin.site import Site
+from twin.state.checks import check_schema, check_tick
 
 FRAME_TOPICS = (
     "twin.rack",
@@ -32,21 +34,21 @@ FRAME_TOPICS = (
     "telemetry.network",
     "telemetry.jobs",
 )
-TOPICS = (*FRAME_TOPICS, "twin.health", "command_results")
+TOPICS = (*FRAME_TOPICS, "twin.health", "command_results", "instructor.truth")
 FOLLOWED = ("run.control", "twin.marks")
 
 STALE_S = 3.0
 STALE_SCANS = 3
-RESULTS_KEPT_N = 1000
+ANSWERS_KEPT_N = 1000
 
-M = TypeVar("M", bound=Message)
+A = TypeVar("A", CommandResult, Truth)
 
 
 class Held(NamedTuple):
     """The newest message of one sender."""
 
     head: Head
-    data: bytes
+    content: Frame | JobTable
     place: Place
     offset: int
 
@@ -67,19 +69,22 @@ class Live:
     ----------
     namespace
         Prefix of the topics.
+    site
+        What there is to know about.
     now_ms
         The wall clock [ms].
     """
 
-    def __init__(self, namespace: str, *, now_ms: Callable[[], int]) -> None:
+    def __init__(self, namespace: str, site: Site, *, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
+        self._intake = Intake(site)
         self._lock = threading.Lock()
         self._names = {full_name(topic, namespace): topic for topic in (*TOPICS, *FOLLOWED)}
         self._view = RunView()
         self._held: dict[tuple[str, str], Held] = {}
         self._waiting: dict[tuple[str, str], Held] = {}
-        self._decoded: dict[tuple[str, str], tuple[Held, Frame | None]] = {}
         self._results: OrderedDict[str, CommandResult] = OrderedDict()
+        self._truths: OrderedDict[str, Truth] = OrderedDict()
         self._marks: dict[bytes, Mark] = {}
         self._health: dict[str, Health] = {}
         self._dead_n = self._gap_n = self._duplicate_n = 0
@@ -88,12 +93,12 @@ class Live:
         self.resets_n = 0
 
     def take(self, records: Sequence[Record]) -> None:
-        """Take records of the topics of this module; bytes that are no message are counted and passed over."""
-        with self._lock:
-            for record in records:
+        """Take records of the topics of this module; a broken message is counted and passed over."""
+        for record in records:
+            with self._lock:  # one by one: who looks need not wait for them all
                 try:
                     self._take(self._names[record.topic], record)
-                except (MessageInvalid, ValidationError):
+                except MessageInvalid:
                     self.refused_n += 1
 
     @property
@@ -124,39 +129,23 @@ class Live:
         """Return the newest message of one sender."""
         return self._held.get((topic, key))
 
-    def only_key(self, topic: str) -> str:
-        """Return the key of the newest message of a topic that has one sender, empty if none has come."""
-        newest = max(self.senders(topic), key=lambda held: _order(held.head), default=None)
-        return "" if newest is None else newest.head.key
-
     def senders(self, topic: str) -> list[Held]:
         """Return the newest message of each sender of a topic."""
         with self._lock:
             return [held for (name, _), held in self._held.items() if name == topic]
 
     def frame(self, topic: str, key: str) -> tuple[Held, Frame] | None:
-        """Decode the newest frame of one sender, once; ``None`` if there is none, or it is broken."""
+        """Return the newest frame of one sender."""
         held = self._held.get((topic, key))
-        family = BY_NAME[topic].data
-        if held is None or not isinstance(family, Family):
-            return None
-        known = self._decoded.get((topic, key))
-        if known is None or known[0] is not held:
-            known = held, self.decode(held, family)
-            self._decoded[topic, key] = known
-        return None if known[1] is None else (held, known[1])
-
-    def decode(self, held: Held, family: Family) -> Frame | None:
-        """Decode a message by a family, or by a part of one; a broken one is counted and gives ``None``."""
-        try:
-            return decode_frame(family, held.data, {})
-        except MessageInvalid:
-            self.refused_n += 1
-            return None
+        return (held, held.content) if held is not None and isinstance(held.content, Frame) else None
 
     def result(self, command_id: str) -> CommandResult | None:
         """Return what became of a command, if the answer has come."""
         return self._results.get(command_id)
+
+    def truth(self, inject_id: str) -> Truth | None:
+        """Return what became of an inject, if the answer has come: hidden from all who may not inject."""
+        return self._truths.get(inject_id)
 
     def watched(self) -> frozenset[str]:
         """Return the racks under watch."""
@@ -174,42 +163,56 @@ class Live:
             self._take_mark(record)
             return
         head, data = split(record.value)
+        check_schema(head, BY_NAME[topic].schema_id)
         if topic == "run.control":
-            self._take_control(RunControl.model_validate_json(data))
+            self._take_control(read_model(RunControl, data))
         elif topic == "twin.health":
-            self._take_health(Health.model_validate_json(data))
+            self._take_health(read_model(Health, data))
         elif topic == "command_results":
-            self._take_result(head, CommandResult.model_validate_json(data))
+            self._take_result(head, read_model(CommandResult, data))
+        elif topic == "instructor.truth":
+            self._take_truth(head, read_model(Truth, data))
         else:
-            held = Held(head, data, Place(topic, record.partition), record.offset)
-            standing = self._view.standing(head)
-            if standing == "current":
-                self._keep(self._held, held)
-            elif standing == "newer":
-                self._keep(self._waiting, held)
+            self._take_frame(topic, head, data, record)
 
-    @staticmethod
-    def _keep(places: dict[tuple[str, str], Held], held: Held) -> None:
-        # Late frames are of ticks that their sender has passed: they are for the history alone.
-        slot = held.place.topic, held.head.key
-        known = places.get(slot)
-        if known is None or _order(held.head) > _order(known.head):
-            places[slot] = held
+    def _take_frame(self, topic: str, head: Head, data: bytes, record: Record) -> None:
+        check_tick(head, self._view.control, self._now_ms())
+        standing = self._view.standing(head)
+        if standing not in ("current", "newer"):
+            return
+        places = self._held if standing == "current" else self._waiting
+        if _is_newer(head, places.get((topic, head.key))):
+            content = self._intake.content(topic, head, data)
+            places[topic, head.key] = Held(head, content, Place(topic, record.partition), record.offset)
 
     def _take_control(self, control: RunControl) -> None:
+        check_control(control, self._now_ms())
         before = self._view.control
         changed = self._view.accept(control, now_ms=self._now_ms())
         if self._view.control is not control:
             return
         if changed:
             if before is None or before.run != control.run or not control.continues:
-                self._held, self._decoded = {}, {}
+                self._held = {}
                 self.resets_n += 1
-            for held in self._waiting.values():
-                if self._view.standing(held.head) == "current":
-                    self._keep(self._held, held)
-            self._waiting = {slot: h for slot, h in self._waiting.items() if self._view.standing(h.head) == "newer"}
+            self._take_waiting()
         self.journal.note_run(before, control)
+
+    def _take_waiting(self) -> None:
+        """Take what waited for the run and epoch that hold now."""
+        waiting, self._waiting = self._waiting, {}
+        for slot, held in waiting.items():
+            standing = self._view.standing(held.head)
+            if standing == "newer":
+                self._waiting[slot] = held
+            elif standing == "current":
+                try:
+                    check_tick(held.head, self._view.control, self._now_ms())
+                except MessageInvalid:
+                    self.refused_n += 1
+                    continue
+                if _is_newer(held.head, self._held.get(slot)):
+                    self._held[slot] = held
 
     def _take_mark(self, record: Record) -> None:
         if record.key is None:
@@ -217,7 +220,9 @@ class Live:
         if record.value is None:
             self._marks.pop(record.key, None)
         else:
-            self._marks[record.key] = Mark.model_validate_json(split(record.value)[1])
+            head, data = split(record.value)
+            check_schema(head, BY_NAME["twin.marks"].schema_id)
+            self._marks[record.key] = read_model(Mark, data)
 
     def _take_health(self, health: Health) -> None:
         self._health[health.process] = health
@@ -227,21 +232,22 @@ class Live:
             self._duplicate_n += topic.duplicate_n
 
     def _take_result(self, head: Head, result: CommandResult) -> None:
-        if self._view.standing(head) not in ("current", "newer"):
-            return
-        self._results[result.command_id] = result
-        if len(self._results) > RESULTS_KEPT_N:
-            self._results.popitem(last=False)
-        self.journal.note_result(result, head.ts)
+        if self._view.standing(head) in ("current", "newer"):
+            _remember(self._results, result.command_id, result)
+            self.journal.note_result(result, head.ts)
+
+    def _take_truth(self, head: Head, truth: Truth) -> None:
+        if self._view.standing(head) in ("current", "newer"):
+            _remember(self._truths, truth.inject_id, truth)
+            self.journal.note_truth(truth, head.ts)
 
 
-def read_model(model: type[M], held: Held) -> M | None:
-    """Read data that is a model, ``None`` if it is broken."""
-    try:
-        return model.model_validate_json(held.data)
-    except ValidationError:
-        return None
+def _remember(answers: OrderedDict[str, A], order_id: str, answer: A) -> None:
+    answers[order_id] = answer
+    if len(answers) > ANSWERS_KEPT_N:
+        answers.popitem(last=False)
 
 
-def _order(head: Head) -> tuple[str, int, int]:
-    return head.run, head.epoch, head.tick
+def _is_newer(head: Head, known: Held | None) -> bool:
+    # Late frames are of ticks that their sender has passed: they are for the history alone.
+    return known is None or (head.run, head.epoch, head.tick) > (known.head.run, known.head.epoch, known.head.tick)

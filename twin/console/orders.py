@@ -21,7 +21,7 @@ from twin.run import ts_at
 from twin.site import Site
 
 COMMAND_GOOD_FOR_MS = 30_000
-COMMANDS_KEPT_N = 1000
+ORDERS_KEPT_N = 1000
 WATCHED_MAX_N = 32
 _STANDING: tuple[RunState, ...] = ("paused", "frozen")
 _ALIVE: tuple[RunState, ...] = ("running", "paused", "frozen")
@@ -87,8 +87,10 @@ class Orders:
         self._catalogue = catalogue
         self._now_ms = now_ms
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._seqs: dict[tuple[str, str], int] = {}
         self._orders: OrderedDict[str, Order] = OrderedDict()
+        self._injects: OrderedDict[str, Inject] = OrderedDict()
 
     def run(self) -> RunControl:
         """Return the run; without one nothing can be ordered."""
@@ -119,8 +121,10 @@ class Orders:
                 return
             control = self.run()
             self._check(order)
-            if control.state == "frozen":
-                raise problem("frozen", "the run is frozen: no command is taken", "wait until it runs on")
+            if control.state in _STANDING:
+                # What was ordered now would be carried out, or have expired, at a time that nobody chose.
+                detail = f"the run is {control.state}: no command is taken"
+                raise problem(control.state, detail, "wait until it runs on (an instructor: colossus run resume)")
             if control.state == "ended":
                 raise problem("not-in-this-state", "the run has ended", "start another run")
             command = Command(
@@ -134,7 +138,7 @@ class Orders:
             )
             self._publish("commands", order.unit, command, control)
             self._orders[order.id] = order
-            if len(self._orders) > COMMANDS_KEPT_N:
+            if len(self._orders) > ORDERS_KEPT_N:
                 self._orders.popitem(last=False)
 
     def refusal(self, seat: Seat) -> str | None:
@@ -142,9 +146,9 @@ class Orders:
         control = self._live.control
         if not seat.may("command"):
             return f"not as {seat.role}"
-        if control is None or control.state in ("frozen", "ended"):
-            return "no run" if control is None else f"the run is {control.state}"
-        return None
+        if control is None:
+            return "no run"
+        return None if control.state == "running" else f"the run is {control.state}"
 
     def answer(self, command_id: str) -> dict[str, Any]:
         """Say what became of a command: pending, accepted, or rejected with the reason."""
@@ -165,14 +169,33 @@ class Orders:
         return {"id": command_id, "unit": order.unit, "verb": order.verb, "by": order.by, "state": "pending"}
 
     def inject(self, fields: Mapping[str, Any], seat: Seat) -> str:
-        """Send a malfunction; return its id. The plant's answer is hidden truth."""
+        """Send a malfunction; return its id. The plant's answer is hidden truth.
+
+        A run that stands takes it too: it is carried out as the first thing when the run goes on.
+        """
         control = self.run()
         inject = Inject(id=str(uuid4()), run=control.run, **fields)
         if inject.target != "site":
             self.kind_of(inject.target)
         self._publish("instructor.injects", inject.target, inject, control)
+        with self._lock:
+            self._injects[inject.id] = inject
+            if len(self._injects) > ORDERS_KEPT_N:
+                self._injects.popitem(last=False)
         self._live.journal.note_inject(inject, seat.name, self._now_ms())
         return inject.id
+
+    def inject_answer(self, inject_id: str) -> dict[str, Any]:
+        """Say what became of an inject: pending, applied, or rejected with the reason. For who may inject alone."""
+        truth = self._live.truth(inject_id)
+        sent = self._injects.get(inject_id) if truth is None else truth
+        if sent is None:
+            raise problem("unknown-inject", f"no inject {inject_id} was sent here")
+        answer = {"id": inject_id, "kind": sent.kind, "target": sent.target}
+        if truth is None:
+            return answer | {"state": "pending"}
+        state = "applied" if truth.applied else "rejected"
+        return answer | {"state": state, "reason": truth.reason, "applied_tick": truth.applied_tick}
 
     def watch(self, rack: str, seat: Seat) -> int:
         """Put a rack under watch; return since when [ms]."""
@@ -183,7 +206,9 @@ class Orders:
             raise problem(
                 "too-many-watched", f"{WATCHED_MAX_N} racks are under watch", "end one: DELETE /api/watch/{rack}"
             )
-        self._publish("twin.marks", _watch_key(rack), Mark(kind="watch", asset=rack, run=control.run, by=seat.name))
+        self._publish(
+            "twin.marks", _watch_key(rack), Mark(kind="watch", asset=rack, run=control.run, by=seat.name), control
+        )
         return ts_at(control.line, control.settled_tick)
 
     def unwatch(self, rack: str) -> None:
@@ -220,19 +245,19 @@ class Orders:
                 raise problem("invalid", f"params.{name}: {order.verb} has no such parameter", f"allowed: {allowed}")
             _check_param(params[name], value)
 
-    def _publish(self, topic: str, key: str, data: Message, control: RunControl | None = None) -> None:
-        control = control or self.run()
-        head = Head(
-            schema_id=BY_NAME[topic].schema_id,
-            run=control.run,
-            epoch=control.epoch,
-            tick=max(control.settled_tick, 0),
-            seq=self._next_seq(topic, key),
-            ts=max(ts_at(control.line, control.settled_tick), 0),
-            dt_s=control.dt_s,
-            key=key,
-        )
-        self._bus.publish(full_name(topic, self._namespace), encode_model(head, data), key=key.encode())
+    def _publish(self, topic: str, key: str, data: Message, control: RunControl) -> None:
+        with self._sending:  # the numbers of a key are in the order in which its messages stand on the bus
+            head = Head(
+                schema_id=BY_NAME[topic].schema_id,
+                run=control.run,
+                epoch=control.epoch,
+                tick=max(control.settled_tick, 0),
+                seq=self._next_seq(topic, key),
+                ts=max(ts_at(control.line, control.settled_tick), 0),
+                dt_s=control.dt_s,
+                key=key,
+            )
+            self._bus.publish(full_name(topic, self._namespace), encode_model(head, data), key=key.encode())
 
     def _next_seq(self, topic: str, key: str) -> int:
         # Counted from the wall clock, so that a console that was restarted within an epoch repeats none.

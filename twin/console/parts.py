@@ -65,7 +65,7 @@ class Parts:
 def build_parts(context: ConsoleContext) -> Parts:
     """Put the parts together; nothing runs yet."""
     rates = Rates(now_ms=context.now_ms)
-    live = Live(context.namespace, now_ms=context.now_ms)
+    live = Live(context.namespace, context.site, now_ms=context.now_ms)
     floor = Floor(context.site, live)
     return Parts(
         context=context,

@@ -72,7 +72,7 @@ def run_picture(live: Live, control: RunControl) -> dict[str, Any]:
 
 def site_picture(live: Live, site: Site) -> dict[str, Any] | None:
     """Show the site as the twin believes it to be; ``None`` before the first ``twin.site``."""
-    found = live.frame("twin.site", live.only_key("twin.site"))
+    found = live.frame("twin.site", site.id)
     if found is None:
         return None
     held, frame = found
@@ -93,7 +93,7 @@ def site_picture(live: Live, site: Site) -> dict[str, Any] | None:
 def twin_health(live: Live, site: Site) -> dict[str, Any]:
     """Say how well the twin itself does."""
     totals = live.totals()
-    found = live.frame("twin.site", live.only_key("twin.site"))
+    found = live.frame("twin.site", site.id)
     close: dict[str, Any] = {} if found is None else _row(found[1], "close", 0)
     row: dict[str, Any] = {} if found is None else _row(found[1], "site", 0)
     return {
@@ -116,14 +116,13 @@ def _row(frame: Frame, group: str, row: int, names: tuple[str, ...] | None = Non
 
 def _hall(site: Site, frame: Frame, row: int) -> dict[str, Any]:
     hall_i = int(frame.dense["hall"]["hall_i"][row])
-    hall_ids = site.layout.hall_ids
-    return {"id": hall_ids[hall_i] if hall_i < len(hall_ids) else "?", **_row(frame, "hall", row, _HALL_FIELDS)}
+    return {"id": site.layout.hall_ids[hall_i], **_row(frame, "hall", row, _HALL_FIELDS)}
 
 
 def _site_temp(frame: Frame) -> dict[str, Any]:
     """Sum the halls up: mean by measured GPUs, the largest of the halls' 99th percentiles, the largest of all [C]."""
-    halls = frame.dense.get("hall", {})
-    if not {"gpu_temp_mean_c", "gpu_temp_p99_c", "gpu_temp_max_c", "measured_n"} <= halls.keys():
+    halls = frame.dense.get("hall")
+    if not halls:
         return {}
     means, weights = halls["gpu_temp_mean_c"], np.nan_to_num(halls["measured_n"])
     known = np.isfinite(means) & (weights > 0)

@@ -39,18 +39,35 @@ def listen(host: str, port: int) -> socket.socket:
     return opened
 
 
-async def serve(app: FastAPI, *, host: str, port: int, stop: asyncio.Event, on_started: Callable[[], None]) -> None:
+def url_of(host: str, listening: socket.socket) -> str:
+    """Return the address of the console for a browser on this machine.
+
+    Parameters
+    ----------
+    host
+        As it was asked for; where that is every address, loopback is told.
+    listening
+        Knows the port, also where any free one was asked for.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    port = listening.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def serve(app: FastAPI, listening: socket.socket, *, stop: asyncio.Event, on_started: Callable[[], None]) -> None:
     """Serve the console until ``stop`` is set.
 
     Parameters
     ----------
+    listening
+        From :func:`listen`; closed at the end.
     on_started
         Called once the console answers.
 
     Raises
     ------
     StartError
-        The port is in use, or the app did not start.
+        The app did not start.
     """
     config = uvicorn.Config(
         app,
@@ -66,7 +83,7 @@ async def serve(app: FastAPI, *, host: str, port: int, stop: asyncio.Event, on_s
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
     server = _Server(config)
-    with listen(host, port) as listening:
+    with listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         stopping = asyncio.create_task(stop.wait())
         try:

@@ -1,5 +1,6 @@
 """``alarm.candidates``, ``alarms``, ``alarms.external``, ``twin.marks``: alarms and what people set on them."""
 
+import base64
 from typing import Literal
 
 from pydantic import Field
@@ -75,3 +76,18 @@ class DeadLetter(Message):
     reason: Text
     raw: str
     cut: bool = Field(description="raw is only the beginning")
+
+
+MAX_RAW_BYTES = 16_384
+
+
+def dead_letter(topic: str, partition: int, offset: int, raw: bytes, reason: str) -> DeadLetter:
+    """Write a dead letter; of long bytes only the beginning is kept."""
+    return DeadLetter(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        reason=reason[:1000],
+        raw=base64.b64encode(raw[:MAX_RAW_BYTES]).decode(),
+        cut=len(raw) > MAX_RAW_BYTES,
+    )

@@ -117,6 +117,5 @@ class Health(Message):
     cpu: float = Field(ge=0)
     rss_mb: float = Field(ge=0)
     buffer_fill: float = Field(ge=0)
-    speed_reached: float | None = None
     ingest: tuple[IngestHealth, ...] = ()
     sinks: tuple[SinkHealth, ...] = ()

@@ -67,7 +67,7 @@ def inject(
     ramp_s, delay_s
         Linear growth, and the wait before it. [s]
     hold_s
-        Removed after so long; None stays until a command repairs it. [s]
+        Removed after so long; None stays until something repairs it, or for good. [s]
     params
         What only that kind needs.
 

@@ -15,6 +15,7 @@ from twin.plant import turbines as turbine_units
 from twin.plant import weather as air
 from twin.plant.model import Plant, Work, unit_index
 from twin.site import Site
+from twin.site.weather import YEAR_S
 
 # One stream of chance per cause. A new one goes to the end, so that the others keep theirs.
 STREAMS = (*gpu_failures.STREAMS, *fabric.STREAMS)
@@ -98,7 +99,7 @@ def step(plant: Plant, dt_s: float) -> None:
     site, begin_s = plant.site, plant.elapsed_s
     end_s = begin_s + dt_s
     plant.dt_s = dt_s
-    plant.site_time_s = (plant.site_time_s + dt_s) % air.YEAR_S
+    plant.site_time_s = (plant.site_time_s + dt_s) % YEAR_S
     malfunctions.step(plant, end_s)
     air.step(plant.weather, plant.work.year, plant.site_time_s)
     _compute(plant, dt_s, begin_s)

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from twin.errors import RunError
+from twin.errors import RunError, SiteInvalid
 from twin.events.control import Line
+from twin.site.weather import YEAR_S, seconds_of_year
 
 _TYPICAL_YEAR = datetime(2023, 1, 1, tzinfo=UTC)  # any year of 365 days; local standard time, so no zone applies
-_YEAR_S = 365 * 86_400.0
 AHEAD_MS = 2000  # display time is never further ahead of the wall clock
 
 
@@ -86,15 +86,15 @@ def tick_due(line: Line, now_ms: int) -> int:
     return line.tick0 + (now_ms - line.ts0) // line.ms_per_tick
 
 
-def site_time_s(weather_at: str, tick: int, dt_s: float) -> float:
-    """Return the local standard time of a tick as seconds of the typical year [s].
+def site_time_s(weather_at: str, steps: int, dt_s: float) -> float:
+    """Return the local standard time after so many steps as seconds of the typical year [s].
 
     Parameters
     ----------
     weather_at
-        ``MM-DDTHH:MM`` at tick 0.
-    tick
-        The tick.
+        ``MM-DDTHH:MM`` before the first step.
+    steps
+        How many; after tick ``n`` there were ``n + 1``.
     dt_s
         The simulated step [s].
 
@@ -109,11 +109,10 @@ def site_time_s(weather_at: str, tick: int, dt_s: float) -> float:
     88210.0
     """
     try:
-        start = datetime.strptime(f"2023-{weather_at}", "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
-    except ValueError as exc:
-        raise RunError(f"weather_at {weather_at!r} is no time of the typical year: write MM-DDTHH:MM") from exc
-    seconds = (start - _TYPICAL_YEAR).total_seconds() + max(tick, 0) * dt_s
-    return seconds % _YEAR_S
+        start_s = seconds_of_year(weather_at)
+    except SiteInvalid as exc:
+        raise RunError(str(exc)) from exc
+    return (start_s + max(steps, 0) * dt_s) % YEAR_S
 
 
 def site_time_text(seconds: float) -> str:

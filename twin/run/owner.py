@@ -35,6 +35,19 @@ class RunPlan:
     automatic_operator: bool = True
     lock_step: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot run, before anything starts.
+
+        Raises
+        ------
+        RunError
+            A speed or a time of the year that does not exist, or a run from the past that would never catch up.
+        """
+        _check_speed(self.speed)
+        site_time_s(self.weather_at, 0, self.dt_s)
+        if self.start_ms is not None:
+            _check_catches_up(self.speed)
+
 
 def new_run_id(utc: str, nonce: int) -> str:
     """Return the id of a new run; ids sort by their start.
@@ -87,9 +100,8 @@ class RunOwner:
             Another run is there, alive.
         """
         self._refuse_if_held(seen, now_ms)
-        _check_speed(self.plan.speed)
         self.run, self.epoch, self.tick = run, -1, -1
-        self.last_ts = last_ts_of(seen)
+        self.last_ts = _last_ts_possible(seen, now_ms)
         self._open(0, "running", now_ms, continues=False, start_ms=self.plan.start_ms)
 
     def resume_crashed(self, seen: RunControl, *, tick: int, now_ms: int) -> None:
@@ -109,8 +121,7 @@ class RunOwner:
         """
         self._refuse_if_held(seen, now_ms)
         self.run, self.epoch, self.tick = seen.run, seen.epoch, tick
-        # It may have sent ticks after its last control, but none ahead of the wall clock.
-        self.last_ts = last_ts_of(seen)
+        self.last_ts = _last_ts_possible(seen, now_ms)
         self._filling = False
         self._open(tick + 1, "running", now_ms, continues=True)
 
@@ -163,12 +174,15 @@ class RunOwner:
         """
         self._need("speed", "running", "paused", "frozen")
         _check_speed(speed)
+        if self._filling:
+            _check_catches_up(speed)
         self.plan = replace(self.plan, speed=speed)
-        self._filling = False
         self._open(self.tick + 1, self.state, now_ms, continues=True)
 
     def jump(self, tick: int, now_ms: int, *, state: RunState | None = None) -> None:
         """Go on from another tick (seek, loop, backtrack): a new epoch that does not continue.
+
+        A run that fills the past gives that up: from here it is shown now, at real time.
 
         Parameters
         ----------
@@ -184,7 +198,8 @@ class RunOwner:
         if not -1 <= tick <= self.tick:
             raise RunError(f"tick {tick} cannot be reached: the run has ticks 0..{self.tick}")
         self.tick = tick
-        self._filling = False
+        if self._filling:
+            self._stop_filling()
         self._open(tick + 1, state or self.state, now_ms, continues=False)
 
     def end(self) -> None:
@@ -211,12 +226,15 @@ class RunOwner:
 
     def catch_up(self, now_ms: int) -> bool:
         """Turn a run that filled the past, and has caught up, into one at real time; return whether it did."""
-        if not self._filling or self.due(now_ms):
+        if not self._filling or self.state != "running" or self.due(now_ms):
             return False
-        self._filling = False
-        self.plan = replace(self.plan, speed=1.0)
+        self._stop_filling()
         self._open(self.tick + 1, self.state, now_ms, continues=True)
         return True
+
+    def _stop_filling(self) -> None:
+        self._filling = False
+        self.plan = replace(self.plan, speed=1.0, start_ms=None)
 
     def step(self, now_ms: int) -> None:
         """Open an epoch for single steps of a run that stands still: its ticks are 1 ms apart on the screen.
@@ -245,7 +263,7 @@ class RunOwner:
             seed=plan.seed,
             dt_s=plan.dt_s,
             weather_at=plan.weather_at,
-            site_time=site_time_text(site_time_s(plan.weather_at, self.tick, plan.dt_s)),
+            site_time=site_time_text(site_time_s(plan.weather_at, self.tick + 1, plan.dt_s)),
             state=self.state,
             speed=plan.speed,
             speed_reached=self.speed_reached,
@@ -270,6 +288,8 @@ class RunOwner:
         plan = self.plan
         # A run that fills the past keeps the site's own pace of display time while it hurries.
         step_ms = step_ms or ms_per_tick(plan.dt_s, 1.0 if self._filling else plan.speed)
+        if self._filling and start_ms is None:
+            start_ms = self.last_ts + step_ms  # it goes on in the past, with no hole
         self.line = line_from(tick, step_ms, now_ms=now_ms, last_ts=self.last_ts, start_ms=start_ms)
         self.epoch += 1
         self.state = state
@@ -287,6 +307,23 @@ class RunOwner:
             f"run {seen.run} of {seen.owner} is {seen.state} in this namespace: end it (colossus run end), "
             f"choose another namespace (COLOSSUS_NAMESPACE), or, if its process has died, wait {wait_s:.0f} s"
         )
+
+
+def _check_catches_up(speed: float) -> None:
+    if 0 < speed <= 1:
+        raise RunError(
+            f"speed {speed:g} never catches up from the past: choose one above 1, or 0 (as fast as possible)"
+        )
+
+
+def _last_ts_possible(seen: RunControl | None, now_ms: int) -> int:
+    """Return the last display time that may have been given out: a crashed owner may have said more than we heard.
+
+    None is ahead of the wall clock, for a tick is done when its time has come.
+    """
+    if seen is None or seen.state == "ended":
+        return last_ts_of(seen)
+    return max(last_ts_of(seen), now_ms - 1)
 
 
 def _check_speed(speed: float) -> None:

@@ -1,5 +1,6 @@
 """Typical years of weather, packaged as they were published (see ``weather/SOURCE.md``)."""
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from twin.errors import SiteInvalid
 
 HOURS_N = 8760
+YEAR_S = HOURS_N * 3600.0
+_DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365)
+_WEATHER_AT = re.compile(r"(\d\d)-(\d\d)T(\d\d):(\d\d)")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -93,3 +97,31 @@ def weather_at(site_hours: float, year: str = "memphis_tmy3") -> Weather:
             for column in (rows.dry_bulb_c, rows.dew_point_c, rows.pressure_pa)
         )
     )
+
+
+def seconds_of_year(weather_at: str) -> float:
+    """Turn ``MM-DDTHH:MM`` into seconds of the typical year [s].
+
+    Parameters
+    ----------
+    weather_at
+        Month, day and local standard time; the typical year has no 29 February.
+
+    Raises
+    ------
+    SiteInvalid
+        No such time.
+
+    Examples
+    --------
+    >>> seconds_of_year("01-02T01:30") / 3600.0
+    25.5
+    """
+    match = _WEATHER_AT.fullmatch(weather_at)
+    if match:
+        month, day, hour, minute = (int(part) for part in match.groups())
+        if 1 <= month <= 12 and hour <= 23 and minute <= 59:
+            first, end = _DAYS_BEFORE_MONTH[month - 1 : month + 1]
+            if 1 <= day <= end - first:
+                return (first + day - 1) * 86_400.0 + hour * 3600.0 + minute * 60.0
+    raise SiteInvalid(f"weather_at {weather_at!r}: allowed is MM-DDTHH:MM of a year of 365 days, such as 07-15T14:00")

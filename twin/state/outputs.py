@@ -23,7 +23,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A message that did not decode, to ``dead.letter`` with its reason."""
+    """A message that did not decode, and that no other app reads: to ``dead.letter`` with its reason."""
 
     record: Record
     reason: str

@@ -261,11 +261,14 @@ class RowKeeper:
     def _close(self, partition: Partition, tick: OpenTick) -> Send:
         arrays = sorted(tick.frames)
         frames = [tick.frames[array] for array in arrays]
-        return self._rack_message(partition, tick.head, arrays, frames, late=False, tokens=tuple(tick.tokens))
+        head = tick.head.model_copy(update={"seq": tick.head.tick, "key": str(partition.number)})
+        return self._rack_message(partition, head, arrays, frames, late=False, tokens=tuple(tick.tokens))
 
     def _late(self, partition: Partition, arrival: Arrival) -> Send:
+        """Send a frame that its tick has not waited for: a message of its own, numbered as the frame is."""
+        head = arrival.head.model_copy(update={"key": f"{partition.number}-late-{arrival.head.key}"})
         array = self._array[arrival.head.key]
-        return self._rack_message(partition, arrival.head, [array], [arrival.frame], late=True, tokens=(arrival.token,))
+        return self._rack_message(partition, head, [array], [arrival.frame], late=True, tokens=(arrival.token,))
 
     def _rack_message(
         self,
@@ -279,9 +282,7 @@ class RowKeeper:
     ) -> Send:
         rolled = self._roller.roll_up(arrays, frames)
         self._add_details(rolled, arrays, frames, head.tick)
-        head = head.model_copy(
-            update={"schema_id": TWIN_RACK.schema_id, "seq": head.tick, "key": str(partition.number)}
-        )
+        head = head.model_copy(update={"schema_id": TWIN_RACK.schema_id})
         return self._send(partition, head, rolled, late=late, tokens=tokens)
 
     def _add_details(self, rolled: Frame, arrays: list[int], frames: list[Frame], tick: int) -> None:

@@ -23,7 +23,7 @@ from twin.state import picture
 from twin.state.checks import check_groups, check_schema, check_tick, places_of
 from twin.state.counts import Intake
 from twin.state.hold import Arrival, Hold
-from twin.state.outputs import Dead, Done, Output, Send
+from twin.state.outputs import Done, Output, Send
 from twin.state.partition import CLOSE_AFTER_S, STALE_AFTER_S
 from twin.state.parts import Part, add_part, part_of, racks_in, total
 from twin.state.sequence import Sequence
@@ -106,9 +106,9 @@ class SiteKeeper:
         try:
             head, data = split(record.value)
             frame = self._decode(record.topic, head, data)
-        except MessageInvalid as exc:
+        except MessageInvalid:
             intake.dead += 1
-            return [Dead(record, str(exc), (token,))]
+            return [Done((token,))]  # history reads it, too, and keeps it aside
         intake.suspects += sum(map(len, frame.suspect.values()))
         return self._release(now_ms) + self._admit(Arrival.at(now_ms, record, head, frame, token), now_ms)
 
@@ -127,9 +127,9 @@ class SiteKeeper:
         intake = self.intake[topic]
         try:
             check_tick(head, self._view.control, now_ms)
-        except MessageInvalid as exc:
+        except MessageInvalid:
             intake.dead += 1
-            return [Dead(arrival.record, str(exc), (arrival.token,))]
+            return [Done((arrival.token,))]
         standing = self._view.standing(head)
         if standing == "newer" and now_ms < arrival.until_ms:
             self._hold.keep(arrival)
@@ -243,15 +243,17 @@ class SiteKeeper:
     def _complete(self, book: _Book, number: int, tick: _Tick) -> bool:
         stale_ticks = STALE_AFTER_S / tick.head.dt_s
         for key in self._unit_keys:
-            if key not in tick.units and number - book.unit_tick.get(key, book.first_tick - 1) <= stale_ticks:
+            # One that is past the tick has lost its frame of it, or sends it late.
+            behind = number - book.unit_tick.get(key, book.first_tick - 1)
+            if key not in tick.units and 0 <= behind <= stale_ticks:
                 return False
-        return self._racks_complete(book, tick)
+        return self._racks_complete(book, number, tick)
 
-    def _racks_complete(self, book: _Book, tick: _Tick) -> bool:
+    def _racks_complete(self, book: _Book, number: int, tick: _Tick) -> bool:
         missing = self._partitions - tick.parts.keys()
         if not missing:
             return True
-        wanted = self._array_partition[~self._stale(book, tick.head.dt_s)]
+        wanted = self._array_partition[~self._stale(book, tick.head.dt_s) & (book.array_tick < number)]
         return missing.isdisjoint(wanted.tolist())
 
     def _due(self, book: _Book, number: int, tick: _Tick, now_ms: int, *, queue_empty: bool) -> bool:
@@ -260,11 +262,12 @@ class SiteKeeper:
             return True
         control = self._view.control
         if control is None or not control.lock_step:
-            return self._late(tick, now_ms)
+            # What is missing may lie unread here, however long ago the rest came.
+            return queue_empty and self._late(tick, now_ms)
         # All that the plant sent before run.control has been read; only what the rows make of it may be on its way.
         holds = (tick.head.run, tick.head.epoch) == (control.run, control.epoch)
         passed = not holds or number <= control.settled_tick
-        return queue_empty and passed and self._racks_complete(book, tick)
+        return queue_empty and passed and self._racks_complete(book, number, tick)
 
     def _send_due(self, book: _Book, now_ms: int, *, queue_empty: bool, mended: bool = False) -> list[Output]:
         """Send the ticks that are complete or have waited long enough, in order, and, if asked, the mended ones."""
@@ -335,4 +338,4 @@ class SiteKeeper:
         control = self._view.control
         if control is None or control.run != head.run:
             return float("nan")
-        return site_time_s(control.weather_at, head.tick, head.dt_s)
+        return site_time_s(control.weather_at, head.tick + 1, head.dt_s)

@@ -50,7 +50,7 @@ export class Desk {
   enable() {
     const alive = this.online && this.run !== null && this.run.state !== "ended";
     for (const id of ["pause", "speeds", "trip"]) $(id).disabled = !alive;
-    $("start").disabled = !alive || this.run.state === "frozen";
+    $("start").disabled = !alive || this.run.state !== "running";
   }
 
   say(text, isProblem = false) {
@@ -77,9 +77,11 @@ export class Desk {
     return this.site.units.find((unit) => unit.kind === "cooling_plant" && unit.hall === $("hall").value);
   }
 
-  trip() {
+  async trip() {
     const target = this.coolingPlant().id;
-    return this.order(() => post("/api/injects", { kind: "chiller_trip", target }), `inject sent: the chillers of ${target} trip`);
+    const name = `trip the chillers of ${target}`;
+    const inject = await this.order(() => post("/api/injects", { kind: "chiller_trip", target }), `${name}: sent`);
+    if (inject !== null) await this.answered(`/api/injects/${inject.id}`, name);
   }
 
   // The first chiller of the hall that stands by; if none does, the plant says why not.
@@ -90,13 +92,17 @@ export class Desk {
     const command = { id: uuid(), unit: chillers[first].id, verb: "chiller.start", params: {} };
     const name = `start ${command.unit}`;
     if ((await this.order(() => post("/api/commands", command), `${name}: sent`)) === null) return;
+    await this.answered(`/api/commands/${command.id}`, name);
+  }
+
+  async answered(path, name) {
     for (let i = 0; i < ANSWER_TRIES; i++) {
       await wait(500);
-      const answer = await this.order(() => get(`/api/commands/${command.id}`), `${name}: ${i < ANSWER_TRIES - 1 ? "sent" : "no answer yet"}`);
+      const answer = await this.order(() => get(path), `${name}: ${i < ANSWER_TRIES - 1 ? "sent" : "no answer yet"}`);
       if (answer === null) return;
       if (answer.state !== "pending") {
         const rejected = answer.state === "rejected";
-        this.say(rejected ? `${name}: rejected: ${answer.reason}` : `${name}: accepted`, rejected);
+        this.say(`${name}: ${answer.state}${rejected ? `: ${answer.reason}` : ""}`, rejected);
         return;
       }
     }

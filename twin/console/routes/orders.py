@@ -17,6 +17,7 @@ def order_routes(parts: Parts) -> APIRouter:
     sees = Annotated[Seat, Depends(parts.guard("see"))]
     commands_ = Annotated[Seat, Depends(parts.guard("command", rate="commands"))]
     injects = Annotated[Seat, Depends(parts.guard("inject", rate="injects"))]
+    sees_injects = Annotated[Seat, Depends(parts.guard("inject"))]
     watches = Annotated[Seat, Depends(parts.guard("watch", rate="marks"))]
 
     @router.get("/commands")
@@ -35,6 +36,10 @@ def order_routes(parts: Parts) -> APIRouter:
     @router.post("/injects", status_code=202)
     def inject(seat: injects, body: InjectBody) -> dict[str, str]:
         return {"id": orders.inject(body.model_dump(), seat)}
+
+    @router.get("/injects/{inject_id}")
+    async def inject_answer(_seat: sees_injects, inject_id: str) -> dict[str, Any]:
+        return orders.inject_answer(inject_id)
 
     @router.put("/watch/{rack}", status_code=202)
     def watch(seat: watches, rack: str, _body: Nothing) -> dict[str, int]:
