@@ -13,7 +13,7 @@ from producers.snapshots import Snapshots
 from twin.bus.base import Bus
 from twin.errors import LeaseLost, MessageInvalid, RunActive, RunError
 from twin.events.control import RunControl
-from twin.events.head import split
+from twin.events.head import decode_model
 from twin.events.topics import BY_NAME, full_name
 from twin.plant import Plant, build, step
 from twin.run import Clock, RunOwner, RunPlan, RunView
@@ -246,12 +246,10 @@ class Loop:
         while records := self._control.poll(0.0):
             for record in records:
                 try:
-                    head, data = split(record.value)
-                    if head.schema_id == BY_NAME["run.control"].schema_id:
-                        self._view.accept(RunControl.model_validate_json(data), now_ms=now_ms)
-                except (MessageInvalid, ValueError) as exc:
-                    reason = " ".join(str(exc).split())[:200]
-                    logger.warning("control=invalid offset=%d reason=%s", record.offset, reason)
+                    _, control = decode_model(record.value, BY_NAME["run.control"].schema_id, RunControl)
+                    self._view.accept(control, now_ms=now_ms)
+                except MessageInvalid as exc:
+                    logger.warning("control=invalid offset=%d reason=%s", record.offset, exc)
 
 
 def run_until_stopped(loop: Loop, stop: threading.Event) -> None:

@@ -10,9 +10,9 @@ from producers.publisher import Publisher
 from twin.bus.base import Bus, Record
 from twin.errors import CommandRejected, InjectRejected, MessageInvalid
 from twin.events.control import Command, CommandResult
-from twin.events.head import split
+from twin.events.head import decode_model
 from twin.events.instructor import Inject, Truth
-from twin.events.topics import full_name
+from twin.events.topics import BY_NAME, full_name
 from twin.plant import Plant, TimedCommand, TimedInject, apply, inject
 from twin.run import RunOwner
 
@@ -181,12 +181,12 @@ class Orders:
 
     def _read(self, record: Record, model: type[M]) -> M | None:
         try:
-            return model.model_validate_json(split(record.value)[1])
-        except (MessageInvalid, ValueError) as exc:
-            reason = " ".join(str(exc).split())[:200]
-            logger.warning("order=invalid topic=%s offset=%d reason=%s", record.topic, record.offset, reason)
+            name = "commands" if record.topic == self._commands else "instructor.injects"
+            return decode_model(record.value, BY_NAME[name].schema_id, model)[1]
+        except MessageInvalid as exc:
+            logger.warning("order=invalid topic=%s offset=%d reason=%s", record.topic, record.offset, exc)
             if record.topic == self._commands:  # a letter about an inject would tell trainees of it
-                self._publisher.dead_letter("commands", record, reason)
+                self._publisher.dead_letter("commands", record, str(exc))
             return None
 
     def _repeated(self, order_id: str) -> bool:

@@ -12,8 +12,8 @@ from producers.publisher import Publisher
 from twin.bus.base import Bus, Record
 from twin.errors import MessageInvalid, RunError
 from twin.events.control import RequestVerb, RunRequest
-from twin.events.head import split
-from twin.events.topics import full_name
+from twin.events.head import decode_model
+from twin.events.topics import BY_NAME, full_name
 from twin.run import RunOwner
 
 logger = logging.getLogger(__name__)
@@ -70,11 +70,10 @@ class Requests:
 
     def _one(self, record: Record, now_ms: int) -> tuple[str, str | None] | None:
         try:
-            request = RunRequest.model_validate_json(split(record.value)[1])
-        except (MessageInvalid, ValueError) as exc:
-            reason = " ".join(str(exc).split())[:200]
-            logger.warning("request=invalid offset=%d reason=%s", record.offset, reason)
-            self._publisher.dead_letter("run.requests", record, reason)
+            _, request = decode_model(record.value, BY_NAME["run.requests"].schema_id, RunRequest)
+        except MessageInvalid as exc:
+            logger.warning("request=invalid offset=%d reason=%s", record.offset, exc)
+            self._publisher.dead_letter("run.requests", record, str(exc))
             return None
         try:
             _VERBS[request.verb](self, request.params, now_ms)

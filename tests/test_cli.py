@@ -105,6 +105,26 @@ def test_a_console_that_does_not_answer() -> None:
     refused(done, str(port), "make demo")
 
 
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ({"URL": "http://127.0.0.1:1"}, ("COLOSSUS_CONSOLE_TOKEN is missing",)),
+        ({"TOKEN": "x" * 40}, ("COLOSSUS_CONSOLE_URL is missing",)),
+        ({"URL": "http://[::1", "TOKEN": "x" * 40}, ("http://[::1", "http://host:port")),
+        ({"URL": "http://127.0.0.1:1", "TOKEN": "\u00e4" * 40}, ("COLOSSUS_CONSOLE_TOKEN",)),
+    ],
+)
+def test_a_way_to_a_console_that_cannot_be_one(tmp_path: Path, way: dict[str, str], words: tuple[str, ...]) -> None:
+    given = {f"COLOSSUS_CONSOLE_{name}": value for name, value in way.items()}
+    refused(colossus("run", "show", COLOSSUS_DATA_DIR=str(tmp_path), **given), *words)
+
+
+def test_a_console_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "console.json").mkdir()
+    done = colossus("demo", "--site", "mini", "--no-browser", "--port", "0", "--data-dir", str(tmp_path))
+    refused(done, "console.json", "COLOSSUS_DATA_DIR")
+
+
 def test_how_long_ago() -> None:
     assert past_ms(None, 5) is None
     assert [past_ms(text, 10**9) for text in ("-90s", "-1.5m", "-2h", "-1d")] == [

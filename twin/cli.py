@@ -8,7 +8,7 @@ import sys
 import threading
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -224,11 +224,7 @@ def command(
     params: Annotated[list[str] | None, typer.Argument(help="name=value …")] = None,
 ) -> None:
     """Give the plant a command, and wait for its answer."""
-    result = _client().command(verb, unit, params or [])
-    rejected = result["state"] == "rejected"
-    typer.echo(f"{verb} {unit}: {'rejected: ' + result['reason'] if rejected else 'accepted'}")
-    if rejected:
-        raise typer.Exit(1)
+    _tell(f"{verb} {unit}", _client().command(verb, unit, params or []))
 
 
 @app.command()
@@ -241,8 +237,16 @@ def inject(
     hold_s: Annotated[float | None, typer.Option(min=0.0)] = None,
 ) -> None:
     """Break something (instructor)."""
-    _client().inject(kind, target, severity=severity, ramp_s=ramp_s, delay_s=delay_s, hold_s=hold_s)
-    typer.echo(f"{kind} {target}: applied")
+    more = {"severity": severity, "ramp_s": ramp_s, "delay_s": delay_s, "hold_s": hold_s}
+    _tell(f"{kind} {target}", _client().inject(kind, target, **more))
+
+
+def _tell(order: str, answer: dict[str, Any]) -> None:
+    """Print the plant's answer; a rejected order ends with exit code 1."""
+    rejected = answer["state"] == "rejected"
+    typer.echo(f"{order}: {answer['state']}{': ' + answer['reason'] if rejected else ''}")
+    if rejected:
+        raise typer.Exit(1)
 
 
 @run_app.command("show")

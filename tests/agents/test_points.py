@@ -431,6 +431,7 @@ def test_a_count_beyond_all_numbers_is_refused(place: str, maker: PointMaker) ->
     }[place]
     raw = record.value or b""
     assert was in raw
-    huge = was.partition(b":")[0] + b":1" + b"0" * 400
-    with pytest.raises(MessageInvalid, match=r"^out-of-range"):
-        maker.points_of(record._replace(value=raw.replace(was, huge)))
+    for digits, reason in ((30, "bad-data"), (400, "not-json")):
+        huge = was.partition(b":")[0] + b":1" + b"0" * digits
+        with pytest.raises(MessageInvalid, match=f"^{reason}"):
+            maker.points_of(record._replace(value=raw.replace(was, huge)))

@@ -134,8 +134,10 @@ def test_a_jump_empties_the_floor(mini, live, floor):
 
 def test_late_rollups_of_ticks_gone_by_change_nothing(mini, live, floor):
     live.take([control(5), racks(mini, 0, 5, {"gpu_temp_max_c": np.full(8, 50.0)})])
-    live.take([racks(mini, 0, 4, {"rack_i": [0], "gpu_temp_max_c": [99.0]})])
+    of_a_rack = {"rack_i": [0], "gpu_temp_max_c": [99.0]}
+    live.take([racks(mini, 0, 4, of_a_rack), racks(mini, 0, 4, of_a_rack, late=1, key="0-late-A001")])
     assert body(floor)[0] == 100
+    assert live.refused_n == 0
 
 
 def test_racks_of_another_site_are_not_drawn(mini, live, floor):

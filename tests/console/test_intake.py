@@ -10,10 +10,9 @@ import pytest
 
 from tests.console.worlds import RUN, World, control, model_record, picture, racks, units
 from twin.bus.base import Record
-from twin.console.intake import read_model
 from twin.errors import MessageInvalid
 from twin.events.control import CommandResult, RunControl
-from twin.events.head import split
+from twin.events.head import decode_data, split
 
 Change = Callable[[dict[str, Any]], object]
 _MARKS = itertools.count(1)
@@ -236,6 +235,6 @@ def test_a_topic_of_answers_takes_nothing_that_is_none(world: World):
 def test_the_reason_says_where(world: World):
     data = orjson.loads(split(control(6).value)[1])
     with pytest.raises(MessageInvalid, match=r"^bad-data: line\.ts0: "):
-        read_model(RunControl, orjson.dumps(data | {"line": data["line"] | {"ts0": "x"}}))
+        decode_data(RunControl, orjson.dumps(data | {"line": data["line"] | {"ts0": "x"}}))
     with pytest.raises(MessageInvalid, match=r"^not-json: "):
-        read_model(RunControl, b"NaN")
+        decode_data(RunControl, b"NaN")

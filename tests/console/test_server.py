@@ -16,7 +16,7 @@ from twin.console.app import make_console
 from twin.console.context import ConsoleContext
 from twin.console.hub import SERVER_STOPS
 from twin.console.seats import Seats
-from twin.console.server import listen, serve
+from twin.console.server import listen, serve, url_of
 from twin.errors import StartError, UnknownTopic
 from twin.events.topics import TOPICS
 
@@ -101,3 +101,18 @@ def test_an_address_that_is_not_ours_is_one_clear_line(monkeypatch):
     monkeypatch.setattr(socket, "create_server", refuse)
     with pytest.raises(StartError, match="port 80 is not allowed"):
         listen("127.0.0.1", 80)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:{port}"),
+        ("localhost", "http://localhost:{port}"),
+        ("0.0.0.0", "http://127.0.0.1:{port}"),  # noqa: S104
+        ("::1", "http://[::1]:{port}"),
+        ("::", "http://[::1]:{port}"),
+    ],
+)
+def test_the_address_that_is_told_is_one_that_a_browser_here_can_open(host, address):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert url_of(host, listening) == address.format(port=listening.getsockname()[1])

@@ -180,7 +180,8 @@ def racks(
             "rack": {"rack_i": rack_i} | columns,
         },
     )
-    return record("twin.rack", head("twin.rack", str(partition), tick, **of_head), data, partition)
+    key = of_head.pop("key", str(partition))
+    return record("twin.rack", head("twin.rack", key, tick, **of_head), data, partition)
 
 
 def picture(site: Site, tick: int, *, of_site: Mapping[str, Any] | None = None, **of_head: Any) -> Record:

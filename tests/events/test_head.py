@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.errors import MessageInvalid
-from twin.events.head import Head, encode, splice, split
+from twin.errors import ForeignMajor, MessageInvalid
+from twin.events.control import Line
+from twin.events.head import Head, check_schema, decode_data, decode_model, encode, encode_model, splice, split
 
 HEAD = Head(
     schema="telemetry.gpu/1",
@@ -68,3 +69,41 @@ def test_splice_keeps_the_bytes_of_the_data():
 def test_bad_bytes_are_refused_with_a_reason(raw, reason):
     with pytest.raises(MessageInvalid, match=reason):
         split(raw)
+
+
+@pytest.mark.parametrize(
+    ("schema", "error", "reason"),
+    [
+        ("telemetry.gpu/2", ForeignMajor, "other-major: telemetry.gpu/2, expected telemetry.gpu/1"),
+        ("telemetry.gpus/1", MessageInvalid, "unknown-schema: telemetry.gpus/1"),
+        ("telemetry.grid/1", MessageInvalid, "unknown-schema"),
+    ],
+)
+def test_another_schema_is_refused(schema, error, reason):
+    check_schema(HEAD, "telemetry.gpu/1")
+    with pytest.raises(MessageInvalid, match=reason) as caught:
+        check_schema(HEAD.model_copy(update={"schema_id": schema}), "telemetry.gpu/1")
+    assert type(caught.value) is error
+
+
+def test_a_model_comes_back():
+    line = Line(ts0=5, tick0=0, ms_per_tick=1000)
+    assert decode_model(encode_model(HEAD, line), "telemetry.gpu/1", Line) == (HEAD, line)
+    with pytest.raises(ForeignMajor):
+        decode_model(encode_model(HEAD, line), "telemetry.gpu/2", Line)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"NaN", "not-json: "),
+        (b"[]", "bad-data: "),
+        (b'{"ts0":5,"tick0":0}', "bad-data: ms_per_tick: "),
+        (b'{"ts0":"5","tick0":0,"ms_per_tick":1}', "bad-data: ts0: "),
+        (b'{"ts0":5.5,"tick0":0,"ms_per_tick":1}', "bad-data: ts0: "),
+        (b'{"ts0":1' + b"0" * 30 + b',"tick0":0,"ms_per_tick":1}', "bad-data: ts0: "),
+    ],
+)
+def test_data_that_is_no_model_says_where(data, reason):
+    with pytest.raises(MessageInvalid, match=f"^{reason}"):
+        decode_data(Line, data)

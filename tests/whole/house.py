@@ -266,7 +266,6 @@ class House:
     async def close(self) -> None:
         if self.loop is not None:
             self.loop.close()
-        for worker in [*self.workers, *self.dead]:
-            await worker.stop()
+        await asyncio.gather(*(worker.stop() for worker in [*self.workers, *self.dead]))
         self.store.close()
         self.bus.close()

@@ -1,13 +1,19 @@
-"""Ten thousand broken messages of every kind, mixed into a live run."""
+"""Ten thousand broken messages of every kind, mixed into a live run, and some on every topic that somebody reads."""
 
 import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import orjson
+import pytest
 
+from tests.agents.messages import message, one_of_each
 from tests.whole.house import House
+from twin.bus.base import Record
+from twin.errors import MessageInvalid
+from twin.events.control import Command, RunRequest
 from twin.events.head import split
 
 N = 10_000
@@ -114,3 +120,91 @@ async def test_a_foreign_run_goes_to_history_alone(house: House) -> None:
     assert {key: now[key] for key in own} == own
     assert max(max(halls) for halls in now.values()) < 2e6
     assert all(run != foreign for run, _, _ in now)
+
+
+# What can be wrong with any message, and in what word its letter says so.
+OF_ANY: tuple[tuple[str, Breaker], ...] = (
+    ("not-json", BROKEN["not-json"]),
+    ("empty", BROKEN["empty"]),
+    ("no-head", BROKEN["no-head"]),
+    ("bad-head", BROKEN["bad-head"]),
+    ("unknown-schema", _swap("head.schema", "telemetry.other/1")),
+    ("other-major", lambda whole: _swap("head.schema", whole["head"]["schema"].replace("/1", "/2"))(whole)),
+    ("", _swap("data", [])),
+)
+TOPICS = (*one_of_each(), "commands", "run.requests")
+NO_LETTERS = ("dead.letter",)  # a letter about a letter could go on for ever
+
+
+def good_messages(house: House) -> dict[str, Record]:
+    """Return a good message of each topic: of this run where it has said one."""
+    head = {"run": house.loop.owner.run} if house.loop else {}
+    command = Command(
+        id="c", run=head["run"], unit="chiller-3", verb="chiller.stop", by="test", expires_ms=house.clock.ms + 30_000
+    )
+    request = RunRequest(id="r", verb="pause", by="test", params={})
+    made = {topic: records[0] for topic, records in one_of_each().items()} | {
+        "commands": message("commands", "chiller-3", command, **head),
+        "run.requests": message("run.requests", "r", request, **head),
+    }
+    return {topic: (house.of(topic) or [record])[-1] for topic, record in made.items()}
+
+
+async def watched_run(house: House, *, broken: bool) -> dict[tuple[str, int], str]:
+    """Run eight ticks, with broken messages of every topic from the third on; return where they are, and why."""
+    for kind in ("rows", "site", "history"):
+        await house.hire(kind)
+    house.begin(lock_step=True)
+    await house.run(3)
+    placed: list[tuple[str, int, bytes, str]] = []
+    for topic, record in good_messages(house).items() if broken else ():
+        for reason, breaker in OF_ANY:
+            made = breaker(orjson.loads(record.value or b""))
+            raw = made if isinstance(made, bytes) else orjson.dumps(made)
+            house.bus.publish(topic, raw, key=record.key, partition=record.partition)
+            placed.append((topic, record.partition, raw, reason))
+    house.loop.turn()  # the plant reads its own orders between two ticks
+    await house.run(5)
+    offsets = {(record.topic, record.partition, record.value): record.offset for record in house.records}
+    return {(f"{topic}/{part}", offsets[topic, part, raw]): reason for topic, part, raw, reason in placed}
+
+
+async def test_broken_messages_of_any_topic_have_one_letter_each_and_change_nothing(
+    house: House, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    expected = await watched_run(house, broken=True)
+    letters = [json.loads(split(record.value)[1]) for record in house.of("dead.letter") if _is_letter(record)]
+    found = Counter((f"{letter['topic']}/{letter['partition']}", letter["offset"]) for letter in letters)
+    assert found == Counter(place for place in expected if not place[0].startswith(NO_LETTERS))
+    for letter in letters:
+        assert letter["reason"].startswith(expected[f"{letter['topic']}/{letter['partition']}", letter["offset"]])
+
+    clean = House(Path(tmp_path_factory.mktemp("clean")))
+    try:
+        assert not await watched_run(clean, broken=False)
+        assert not clean.of("dead.letter")
+        assert house.loop.owner.tick == clean.loop.owner.tick == 7
+        assert pictures_of(house) == pictures_of(clean)
+        for measurement in ("rack", "site", "hall", "chiller", "turbine", "job"):
+            stored = [one.store.stored(measurement, one.loop.owner.run) for one in (house, clean)]
+            assert stored[0] == stored[1], measurement
+    finally:
+        await clean.close()
+
+
+def _is_letter(record: Record) -> bool:
+    """Tell the letters of the twin, whose key names who wrote them, from what is put on their topic here."""
+    return b"/" in (record.key or b"")
+
+
+def pictures_of(house: House) -> dict[int, bytes]:
+    """tick -> what ``twin.site`` said of it last, as it came."""
+    pictures = {}
+    for record in house.of("twin.site"):
+        try:
+            head, data = split(record.value)
+        except MessageInvalid:
+            continue
+        if head.schema_id == "twin.site/1" and head.run == house.loop.owner.run and data != b"[]":
+            pictures[head.tick] = data
+    return pictures

@@ -16,9 +16,8 @@ from twin.bus.base import Record
 from twin.bus.faust_memory import Tables
 from twin.errors import MessageInvalid
 from twin.events.control import RunControl
-from twin.events.head import split
+from twin.events.head import decode_model
 from twin.events.topics import BY_NAME, full_name
-from twin.state.checks import check_schema
 
 CONTROL = BY_NAME["run.control"]
 
@@ -109,10 +108,8 @@ def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
 def _hear_control(context: Context) -> Callable[[Record], None]:
     def hear(record: Record) -> None:
         try:
-            head, data = split(record.value)
-            check_schema(head, CONTROL.schema_id)
-            control = RunControl.model_validate_json(data)
-        except (MessageInvalid, ValueError):
+            _, control = decode_model(record.value, CONTROL.schema_id, RunControl)
+        except MessageInvalid:
             return  # the app history counts it and keeps it aside
         context.view.accept(control, now_ms=context.clock.now_ms())
         for told in context.control_changed:

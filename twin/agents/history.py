@@ -173,7 +173,9 @@ def attach(app: faust.App, context: Context) -> Attached:
 
     @app.agent(channel, concurrency=1)
     async def take(stream: Any) -> None:
-        async for events in stream.noack_take(TAKE_N, within=context.history_within_s):
+        # noack, too: when the agent fails or stops, noack_take gives its stream back the acknowledging it had before,
+        # while messages still flow through it.
+        async for events in stream.noack().noack_take(TAKE_N, within=context.history_within_s):
             for batch in batches(map(taken, events)):
                 await write(batch)
 

@@ -26,10 +26,6 @@ class Keeper(Protocol):
         """Do what time asks for."""
         ...
 
-    def waiting(self) -> int:
-        """Return how many messages are held back."""
-        ...
-
 
 def record_of(event: Any, context: Context) -> Record:
     """Return the message of an event of a stream, its topic without namespace."""
@@ -44,19 +40,39 @@ def record_of(event: Any, context: Context) -> Record:
     )
 
 
-def queue_empty(app: faust.App, waiting: int) -> bool:
-    """Tell whether all that was published for this worker has been taken by its keeper."""
-    consumer: Any = app.consumer
-    if len(consumer.unacked) > waiting:
-        return False
-    for tp in consumer.assignment():
-        read = consumer._read_offset[tp]  # noqa: SLF001  (delivered to the streams, not only fetched)
-        end = consumer.highwater(tp) or 0
-        if read is None:
-            read = (consumer._committed_offset.get(tp) or 0) - 1  # noqa: SLF001
-        if read + 1 < end:
-            return False
-    return True
+class Progress:
+    """How far a keeper has been given what was published for this worker.
+
+    Faust counts a message as read when it stands in the queue of a stream, where nobody has dealt with it.
+    """
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+        self._generation = -1
+        self._next: dict[TP, int] = {}
+
+    def took(self, event: Any) -> None:
+        """Note that the keeper has been given a message; one from before a rebalance comes again, to whom it may be."""
+        message = event.message
+        if message.generation_id == self._app.consumer_generation_id:
+            self._of_generation()[message.tp] = message.offset + 1
+
+    async def queue_empty(self) -> bool:
+        """Tell whether the keeper has been given all that was published for this worker."""
+        consumer: Any = self._app.consumer
+        places, known = consumer.assignment(), self._of_generation()
+        for tp in places:
+            end = consumer.highwater(tp) or 0
+            next_ = known.get(tp, consumer._committed_offset.get(tp) or 0)  # noqa: SLF001
+            if next_ < end and (tp in known or (await consumer.earliest_offsets(tp))[tp] < end):
+                return False
+        return bool(places)
+
+    def _of_generation(self) -> dict[TP, int]:
+        if self._generation != self._app.consumer_generation_id:
+            self._generation = self._app.consumer_generation_id
+            self._next = {}
+        return self._next
 
 
 def run_keeper(
@@ -78,6 +94,7 @@ def run_keeper(
         Told the partition of each message of the present generation: after a rebalance messages may come before
         Faust tells of the assignment, and what a keeper passed over would be a hole that a later commit skips.
     """
+    progress = Progress(app)
     awake = asyncio.Event()
     turn = asyncio.Lock()  # what was said first goes out first: a mended picture must not be followed by an older one
     context.control_changed.append(awake.set)
@@ -95,13 +112,15 @@ def run_keeper(
             if event.message.generation_id == app.consumer_generation_id:
                 own({event.message.partition})
             async with turn:
-                await carrier.carry(keeper.take(record_of(event, context), event, context.clock.now_ms()))
+                outputs = keeper.take(record_of(event, context), event, context.clock.now_ms())
+                progress.took(event)
+                await carrier.carry(outputs)
 
     @app.task
     async def keep_time() -> None:
         while not app.should_stop:
             async with turn:
-                empty = queue_empty(app, keeper.waiting()) if app.consumer.assignment() else False
+                empty = await progress.queue_empty()
                 await carrier.carry(keeper.tick(context.clock.now_ms(), queue_empty=empty))
             awake.clear()
             try:

@@ -10,9 +10,8 @@ from twin.agents.pulse import on_partitions, run_keeper
 from twin.bus.base import Record
 from twin.errors import MessageInvalid, SiteInvalid
 from twin.events.alarm import Mark
-from twin.events.head import split
+from twin.events.head import decode_model
 from twin.events.topics import BY_NAME
-from twin.state.checks import check_schema
 from twin.state.rows import TOPIC, RowKeeper
 
 MARKS = BY_NAME["twin.marks"]
@@ -29,10 +28,8 @@ def attach(app: faust.App, context: Context) -> Attached:
         key = (record.key or b"").decode(errors="replace")
         marks.pop(key, None)
         if record.value is not None:
-            with contextlib.suppress(MessageInvalid, ValueError, SiteInvalid):  # history keeps it aside, once
-                head, data = split(record.value)
-                check_schema(head, MARKS.schema_id)
-                mark = Mark.model_validate_json(data)
+            with contextlib.suppress(MessageInvalid, SiteInvalid):  # history keeps it aside, once
+                _, mark = decode_model(record.value, MARKS.schema_id, Mark)
                 if mark.kind == "watch":
                     marks[key] = context.layout.site.layout.rack_index(mark.asset)
         keeper.watched = frozenset(marks.values())

@@ -126,12 +126,10 @@ class ConsoleClient:
         Raises
         ------
         SettingInvalid
-            The console or the plant refuses, or no answer comes.
+            The console refuses, or no answer comes.
         """
         sent = self._ask("POST", "/api/injects", {"kind": kind, "target": target, **more})
         answer = self._answer(f"/api/injects/{sent['id']}")
-        if answer["state"] == "rejected":
-            raise SettingInvalid(f"{kind} {target}: rejected: {answer['reason']}")
         if answer["state"] == "pending":
             raise SettingInvalid(
                 f"{kind} {target}: no answer within {ANSWER_S:g} s; a run that stands carries it out when it goes on "

@@ -10,20 +10,20 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from twin.bus.base import Place, Record
-from twin.console.intake import Intake, check_control, read_model
+from twin.console.intake import Intake, check_control
 from twin.console.journal import Journal
 from twin.errors import MessageInvalid
 from twin.events.alarm import Mark
 from twin.events.control import CommandResult, RunControl
 from twin.events.derived import Health
 from twin.events.frames import Frame
-from twin.events.head import Head, split
+from twin.events.head import Head, check_schema, decode_data, decode_model, split
 from twin.events.instructor import Truth
 from twin.events.jobs import JobTable
 from twin.events.topics import BY_NAME, full_name
 from twin.run import RunView
 from twin.site import Site
-from twin.state.checks import check_schema, check_tick
+from twin.state.checks import check_tick
 
 FRAME_TOPICS = (
     "twin.rack",
@@ -165,13 +165,13 @@ class Live:
         head, data = split(record.value)
         check_schema(head, BY_NAME[topic].schema_id)
         if topic == "run.control":
-            self._take_control(read_model(RunControl, data))
+            self._take_control(decode_data(RunControl, data))
         elif topic == "twin.health":
-            self._take_health(read_model(Health, data))
+            self._take_health(decode_data(Health, data))
         elif topic == "command_results":
-            self._take_result(head, read_model(CommandResult, data))
+            self._take_result(head, decode_data(CommandResult, data))
         elif topic == "instructor.truth":
-            self._take_truth(head, read_model(Truth, data))
+            self._take_truth(head, decode_data(Truth, data))
         else:
             self._take_frame(topic, head, data, record)
 
@@ -183,6 +183,8 @@ class Live:
         places = self._held if standing == "current" else self._waiting
         if _is_newer(head, places.get((topic, head.key))):
             content = self._intake.content(topic, head, data)
+            if content is None:
+                return  # of a tick that its sender has passed: it is for the history alone
             places[topic, head.key] = Held(head, content, Place(topic, record.partition), record.offset)
 
     def _take_control(self, control: RunControl) -> None:
@@ -220,9 +222,7 @@ class Live:
         if record.value is None:
             self._marks.pop(record.key, None)
         else:
-            head, data = split(record.value)
-            check_schema(head, BY_NAME["twin.marks"].schema_id)
-            self._marks[record.key] = read_model(Mark, data)
+            _, self._marks[record.key] = decode_model(record.value, BY_NAME["twin.marks"].schema_id, Mark)
 
     def _take_health(self, health: Health) -> None:
         self._health[health.process] = health
@@ -249,5 +249,4 @@ def _remember(answers: OrderedDict[str, A], order_id: str, answer: A) -> None:
 
 
 def _is_newer(head: Head, known: Held | None) -> bool:
-    # Late frames are of ticks that their sender has passed: they are for the history alone.
     return known is None or (head.run, head.epoch, head.tick) > (known.head.run, known.head.epoch, known.head.tick)

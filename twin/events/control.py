@@ -15,7 +15,7 @@ Text = Annotated[str, Field(max_length=1000)]
 class Message(BaseModel):
     """Base of the data of a message: unknown fields are passed over, so that adding one is safe."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Line(Message):

@@ -3,12 +3,14 @@
 A message is ``{"head":{…},"data":{…}}`` with the head first, so that player and dedupe never parse the data.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from twin.errors import MessageInvalid
+from twin.errors import ForeignMajor, MessageInvalid
+
+M = TypeVar("M", bound=BaseModel)
 
 _OPEN = b'{"head":{'
 _SEAM = b'},"data":'
@@ -65,6 +67,50 @@ def encode(head: Head, data: bytes) -> bytes:
 def encode_model(head: Head, data: BaseModel) -> bytes:
     """Encode a message whose data is a pydantic model."""
     return encode(head, data.model_dump_json(by_alias=True).encode())
+
+
+def decode_model(raw: bytes | None, schema_id: str, model: type[M]) -> tuple[Head, M]:
+    """Read a message whose data is a pydantic model.
+
+    Raises
+    ------
+    MessageInvalid
+        With the first thing that is wrong.
+    """
+    head, data = split(raw)
+    check_schema(head, schema_id)
+    return head, decode_data(model, data)
+
+
+def decode_data(model: type[M], data: bytes) -> M:
+    """Read data that is a model, by the letter: no text for a number, no number that JSON cannot carry on.
+
+    Raises
+    ------
+    MessageInvalid
+        With the first thing that is wrong.
+    """
+    try:
+        # Whole numbers of more than 64 bits become floats here, and are then refused where one is expected.
+        return model.model_validate_json(orjson.dumps(_loads(data)), strict=True)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        raise MessageInvalid(f"bad-data: {'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
+
+
+def check_schema(head: Head, schema_id: str) -> None:
+    """Refuse a message of another schema, or of another major version of it.
+
+    Raises
+    ------
+    MessageInvalid
+        With the reason.
+    """
+    if head.schema_id == schema_id:
+        return
+    if head.name == schema_id.partition("/")[0]:
+        raise ForeignMajor(f"other-major: {head.schema_id}, expected {schema_id}")
+    raise MessageInvalid(f"unknown-schema: {head.schema_id}, expected {schema_id}")
 
 
 def split(raw: bytes | None) -> tuple[Head, bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from twin.errors import ForeignMajor, MessageInvalid
+from twin.errors import MessageInvalid
 from twin.events.columns import Family
 from twin.events.control import RunControl
 from twin.events.derived import POWER_BINS, TEMP_BINS
@@ -17,21 +17,6 @@ from twin.site import Site
 AHEAD_MS = 60_000  # clocks of machines differ, but not by more: what claims to be later is no frame of this run
 
 Places = Mapping[tuple[str, str], int]
-
-
-def check_schema(head: Head, schema_id: str) -> None:
-    """Refuse a message of another schema, or of another major version of it.
-
-    Raises
-    ------
-    MessageInvalid
-        With the reason.
-    """
-    if head.schema_id == schema_id:
-        return
-    if head.name == schema_id.partition("/")[0]:
-        raise ForeignMajor(f"other-major: {head.schema_id}, expected {schema_id}")
-    raise MessageInvalid(f"unknown-schema: {head.schema_id}, expected {schema_id}")
 
 
 def check_tick(head: Head, control: RunControl | None, now_ms: int) -> None:

@@ -48,9 +48,6 @@ class Hold:
         self._waiting: deque[Arrival] = deque()
         self._looked_at: tuple[str, int] | None = None
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def keep(self, arrival: Arrival) -> None:
         """Let one wait."""
         self._waiting.append(arrival)

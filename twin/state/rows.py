@@ -10,12 +10,12 @@ from twin.errors import MessageInvalid
 from twin.events.derived import TWIN_RACK
 from twin.events.frames import Frame, decode_frame, encode_frame
 from twin.events.gpu import TELEMETRY_GPU
-from twin.events.head import Head, split
+from twin.events.head import Head, check_schema, split
 from twin.events.layout import FrameLayout
 from twin.events.topics import array_partition
 from twin.run import RunView, ts_at
 from twin.state.arrays import ArrayState
-from twin.state.checks import check_schema, check_tick
+from twin.state.checks import check_tick
 from twin.state.counts import Intake
 from twin.state.hold import Arrival, Hold
 from twin.state.outputs import Dead, Done, Output, Send
@@ -77,10 +77,6 @@ class RowKeeper:
             for array in partition.arrays if partition else ():
                 self.state.clear(array)
             self._hold.drop(number)
-
-    def waiting(self) -> int:
-        """Return how many messages are held back: of open ticks, and of runs not known yet."""
-        return len(self._hold) + sum(len(t.tokens) for p in self._partitions.values() for t in p.open.values())
 
     def age_max_s(self) -> float:
         """Return the age of the oldest array against the newest, in the run's time [s]; 0 before the first.

@@ -13,14 +13,14 @@ from twin.events.columns import Family
 from twin.events.derived import TWIN_RACK, TWIN_SITE
 from twin.events.frames import Frame, decode_frame, encode_frame
 from twin.events.grid import TELEMETRY_GRID
-from twin.events.head import Head, split
+from twin.events.head import Head, check_schema, split
 from twin.events.layout import FrameLayout
 from twin.events.network import TELEMETRY_NETWORK
 from twin.events.topics import array_partition
 from twin.events.turbines import TELEMETRY_TURBINES
 from twin.run import RunView, site_time_s
 from twin.state import picture
-from twin.state.checks import check_groups, check_schema, check_tick, places_of
+from twin.state.checks import check_groups, check_tick, places_of
 from twin.state.counts import Intake
 from twin.state.hold import Arrival, Hold
 from twin.state.outputs import Done, Output, Send
@@ -94,10 +94,6 @@ class SiteKeeper:
         self._unit_keys = [(topic, key) for topic in FAMILIES for key in layout.keys(topic)]
         self._hold = Hold(view)
         self._places = places_of(layout.site)
-
-    def waiting(self) -> int:
-        """Return how many messages are held back: of ticks that were not sent yet."""
-        return len(self._hold) + sum(len(tick.tokens) for book in self._books.values() for tick in book.ticks.values())
 
     def take(self, record: Record, token: Any, now_ms: int) -> list[Output]:
         """Take one message; the topic of the record is without namespace."""
