@@ -17,7 +17,7 @@ from twin.bus.memory import MemoryBus
 from twin.errors import TwinError
 from twin.events.layout import FrameLayout
 from twin.events.topics import BY_NAME, TOPICS
-from twin.run import RunPlan, SystemClock, new_run_id, utc_text
+from twin.run import FILL_SPEED, RunPlan, SystemClock, new_run_id, utc_text
 from twin.site import load_site
 
 EXIT_USAGE = 2
@@ -63,14 +63,15 @@ def _run(options: argparse.Namespace, folder: Path, stop: threading.Event) -> No
     bus.create_topics(TOPICS)
     producers = [PRODUCERS[family](layout) for family in families]
     reader = bus.read([producer.topic for producer in producers], start="beginning")
+    start_ms = round(clock.now_ms() - 1000 * options.past_s) if options.past_s > 0 else None
     plan = RunPlan(
         site=site.id,
         site_crc=site.crc,
         seed=options.seed,
         dt_s=1.0,
         weather_at=options.weather_at,
-        speed=options.speed if options.speed is not None else 60.0 if options.past_s > 0 else 1.0,
-        start_ms=round(clock.now_ms() - 1000 * options.past_s) if options.past_s > 0 else None,
+        speed=options.speed if options.speed is not None else (1.0 if start_ms is None else FILL_SPEED),
+        start_ms=start_ms,
         lock_step=options.lock_step,
     )
     loop = Loop(

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 CONTROL_EVERY_MS = 1000
 HELD_BACK_MS = 5
 SNAPSHOT_EVERY_S = 60.0
-REACHED_OVER_MS = 5000
+REACHED_OVER_N = 5
 
 
 class Loop:
@@ -82,7 +82,7 @@ class Loop:
         self._steps_left = 0
         self._paced_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at its start
         self._lease_lost = False
-        self._reached_from: tuple[int, int] = (0, -1)
+        self._reached_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at which the measuring began
         self.frames = 0
 
     def start(self, run: str) -> None:
@@ -98,7 +98,6 @@ class Loop:
         self.owner.begin(run, seen=self._view.control, now_ms=now_ms)
         self._snapshots = Snapshots(self._snapshot_dir / run, self._site)
         self._snapshots.sweep(now_ms)
-        self._reached_from = (now_ms, -1)
         try:
             self._say(now_ms)  # whoever began at the same moment has written too
         except LeaseLost as exc:
@@ -163,7 +162,6 @@ class Loop:
         now_ms = self._clock.now_ms()  # it may have taken a while
         self.owner.jump(tick, now_ms)
         self._steps_left = 0
-        self._reached_from = (now_ms, tick)
 
     def save_snapshot(self) -> None:
         """Write a snapshot, and tell where it lies."""
@@ -216,11 +214,17 @@ class Loop:
                 logger.warning("snapshot=missing tick=%d reason=%s", self.owner.tick, exc)  # the run goes on without it
 
     def _measure(self, now_ms: int) -> None:
-        began_ms, tick = self._reached_from
-        if now_ms - began_ms >= REACHED_OVER_MS:
-            ticks = max(0, self.owner.tick - tick)
-            self.owner.speed_reached = round(1000 * ticks * self.owner.plan.dt_s / (now_ms - began_ms), 3)
-            self._reached_from = (now_ms, self.owner.tick)
+        """Measure the speed over the last ticks or seconds, whichever is longer: one to five of them, in one epoch."""
+        owner = self.owner
+        epoch, began_ms, tick = self._reached_from
+        if epoch != owner.epoch:
+            self._reached_from = (owner.epoch, now_ms, owner.tick)
+            return
+        over_ms, step_ms = now_ms - began_ms, max(CONTROL_EVERY_MS, owner.line.ms_per_tick)
+        if over_ms >= step_ms:
+            owner.speed_reached = round(1000 * (owner.tick - tick) * owner.plan.dt_s / over_ms, 3)
+        if over_ms >= REACHED_OVER_N * step_ms:
+            self._reached_from = (owner.epoch, now_ms, owner.tick)
 
     def _say(self, now_ms: int) -> None:
         """Send ``run.control``, once for each answer that is owed."""

@@ -30,7 +30,6 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(run_app, name="run")
 
 EXIT_USAGE = 2
-FILL_SPEED = 60.0
 _PAST = re.compile(r"^-(\d+(?:\.\d+)?)([smhd])$")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -92,7 +91,7 @@ def demo(
     """Run the whole twin in this process and show it."""
     from twin.console.client import open_door
     from twin.embedded import Embedded
-    from twin.run import RunPlan, SystemClock
+    from twin.run import FILL_SPEED, RunPlan, SystemClock
     from twin.site import load_site
 
     settings = load_settings(console_port=port, data_dir=data_dir)
@@ -104,7 +103,7 @@ def demo(
         seed=seed,
         dt_s=1.0,
         weather_at=weather_at,
-        speed=speed if speed is not None else 1.0 if start is None else FILL_SPEED,
+        speed=speed if speed is not None else (1.0 if start is None else FILL_SPEED),
         start_ms=past_ms(start, clock.now_ms()),
         automatic_operator=operator,
     )

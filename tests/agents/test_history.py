@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.agents.messages import LAYOUT, RUN, TS, control, data_of, dead_letter, jobs, message, result
-from tests.whole.house import HandClock, House
+from tests.whole.house import FlakyStore, HandClock, House
 from twin.agents import history
 from twin.agents.apps import make_app
 from twin.agents.context import Context
@@ -29,46 +29,25 @@ from twin.store.duck import open_store
 RESULTS = Place("command_results", 0)
 
 
-class Picky(Store):
-    """A store that is away when told so, and never takes a point of a unit named ``bad``."""
+class Picky(FlakyStore):
+    """A store that is away when told so, and that never takes a point of a unit named ``bad``."""
 
     def __init__(self, real: Store) -> None:
-        self.real = real
-        self.away = False
+        super().__init__(real)
         self.tried: list[list[Points]] = []
 
     def write(self, batch: Any) -> None:
         self.tried.append(list(batch))
-        if self.away:
-            raise StoreUnavailable("away")
         if any(points.texts.get("unit") == "bad" for points in batch):
             raise StoreRejected("a wrong type")
-        self.real.write(batch)
-
-    def latest(self, *args: Any, **kwargs: Any) -> Any:
-        return self.real.latest(*args, **kwargs)
-
-    def series(self, *args: Any, **kwargs: Any) -> Any:
-        return self.real.series(*args, **kwargs)
-
-    def stored(self, measurement: str, run: str) -> int:
-        return self.real.stored(measurement, run)
-
-    def roll_up(self, now_ms: int) -> int:
-        return self.real.roll_up(now_ms)
-
-    def prune(self, now_ms: int) -> int:
-        return self.real.prune(now_ms)
-
-    def close(self) -> None:
-        self.real.close()
+        super().write(batch)
 
 
 @pytest.fixture
 def store(house: House, monkeypatch: pytest.MonkeyPatch) -> Picky:
     monkeypatch.setattr(history, "RETRY_S", (0.001,))
     picky = Picky(house.store.real)
-    house.store = picky  # type: ignore[assignment]
+    house.store = picky
     return picky
 
 
@@ -99,12 +78,12 @@ def committed(house: House) -> int:
 
 async def test_a_store_that_is_away_is_waited_for(house: House, store: Picky) -> None:
     await house.hire("history")
-    store.away = True
+    store.away = StoreUnavailable("away")
     publish(house, result(unit="one"), result(unit="two"))
     await until(lambda: len(store.tried) >= 5)
     assert not house.bus.settled()
     assert not units(store)
-    store.away = False
+    store.away = None
     await house.settled()
     assert units(store) == ["one", "two"]
     assert not letters(house)
@@ -116,7 +95,7 @@ async def test_what_was_not_written_is_read_again_by_the_next_worker(house: Hous
     await house.settled()
     await worker.app.consumer.commit()
     assert committed(house) == 1  # from here on Faust would commit past a hole of one message
-    store.away = True
+    store.away = StoreUnavailable("away")
     bad = result(unit="junk")._replace(value=b"junk")
     publish(house, result(unit="one"), bad, result(unit="two"))
     await until(lambda: len(store.tried) >= 5)
@@ -124,7 +103,7 @@ async def test_what_was_not_written_is_read_again_by_the_next_worker(house: Hous
     assert committed(house) == 1
     assert not letters(house)
     tried_n = len(store.tried)
-    store.away = False
+    store.away = None
     await house.hire("history")
     await house.settled()
     assert units(store) == ["before", "one", "two"]
@@ -135,11 +114,11 @@ async def test_what_was_not_written_is_read_again_by_the_next_worker(house: Hous
 
 async def test_a_worker_that_vanishes_while_it_waits_loses_nothing(house: House, store: Picky) -> None:
     worker = await house.hire("history")
-    store.away = True
+    store.away = StoreUnavailable("away")
     publish(house, result(unit="one"))
     await until(lambda: len(store.tried) >= 3)
     await house.kill(worker)
-    store.away = False
+    store.away = None
     await house.hire("history")
     await house.settled()
     assert units(store) == ["one"]
@@ -243,13 +222,13 @@ async def test_a_writer_says_how_it_goes(tmp_path: Path, monkeypatch: pytest.Mon
     store = Picky(open_store(tmp_path / "history"))
     writer = history.Writer(store)
     batch = [Points("weather", RUN, TS, {}, {"dry_bulb_c": [1.0, 2.0]}, {})]
-    store.away = True
+    store.away = StoreUnavailable("away")
     writing = asyncio.ensure_future(writer.write(batch))
     await until(lambda: len(store.tried) >= 4)
     waiting = writer.report(2.0)
     assert (waiting.sink, waiting.points_hz, waiting.buffered_n) == ("Picky", 0.0, 2)
     assert waiting.retry_n >= 3
-    store.away = False
+    store.away = None
     await writing
     done = writer.report(2.0)
     assert (done.points_hz, done.buffered_n) == (1.0, 0)

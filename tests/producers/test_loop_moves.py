@@ -183,3 +183,22 @@ def test_a_long_way_back_renews_the_lease(stage: Stage, monkeypatch: pytest.Monk
     loop.go_back(44, stage.clock.ms)
     assert state_hash(loop.plant) == there
     assert len(stage.read("run.control", RunControl)) == 4
+
+
+def test_the_speed_reached_is_that_of_the_last_seconds(stage: Stage) -> None:
+    loop = stage.started()
+
+    def pass_by(seconds: float, every_ms: int) -> float:
+        end_ms = stage.clock.ms + 1000 * seconds
+        while stage.clock.ms < end_ms:
+            loop.turn()
+            stage.clock.ms += every_ms
+        loop.turn()
+        return stage.read("run.control", RunControl)[-1].speed_reached
+
+    assert pass_by(3, 50) == pytest.approx(1.0, abs=0.03)
+    stage.ask(loop, "speed", speed=10.0)
+    assert pass_by(3, 50) == pytest.approx(10.0, abs=0.3)
+    assert pass_by(10, 400) == pytest.approx(2.5, abs=0.1)  # one tick in each turn of a slow machine
+    stage.ask(loop, "speed", speed=0.1)
+    assert pass_by(25, 50) == pytest.approx(0.1, abs=0.03)

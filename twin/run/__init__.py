@@ -5,10 +5,11 @@ To add a way to jump: one method of ``RunOwner`` that opens an epoch, and its ve
 
 from twin.run.clock import Clock, SystemClock, utc_text
 from twin.run.line import line_from, ms_per_tick, site_time_s, site_time_text, tick_due, ts_at
-from twin.run.owner import LEASE_MS, RunOwner, RunPlan, new_run_id
+from twin.run.owner import FILL_SPEED, LEASE_MS, RunOwner, RunPlan, new_run_id
 from twin.run.view import HOLD_S, RunView, Standing
 
 __all__ = [
+    "FILL_SPEED",
     "HOLD_S",
     "LEASE_MS",
     "Clock",

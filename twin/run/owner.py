@@ -8,6 +8,7 @@ from twin.run.line import line_from, ms_per_tick, site_time_s, site_time_text, t
 from twin.run.view import newer
 
 SPEED_MIN, SPEED_MAX = 0.01, 10_000.0
+FILL_SPEED = 60.0  # of a run that begins in the past, unless it is told another
 LEASE_MS = 5000  # a crashed owner's lease ends after this
 
 
