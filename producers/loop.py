@@ -79,7 +79,7 @@ class Loop:
         self._snapshots = Snapshots(snapshot_dir, site)
         self._next_control_ms = 0
         self._answers: list[tuple[str | None, str | None]] = []  # (request, error)
-        self._steps_left = 0
+        self._steps = (-1, 0)  # epoch of single steps, and how many are left of them
         self._paced_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at its start
         self._lease_lost = False
         self._reached_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at which the measuring began
@@ -100,9 +100,12 @@ class Loop:
         self._snapshots.sweep(now_ms)
         try:
             self._say(now_ms)  # whoever began at the same moment has written too
+            self.save_snapshot()
         except LeaseLost as exc:
             raise RunActive(str(exc)) from exc
-        self.save_snapshot()
+        except RunError:
+            self.close()
+            raise
 
     def turn(self) -> float:
         """Do all that is due; return how long nothing will be [s].
@@ -114,22 +117,25 @@ class Loop:
         """
         now_ms = self._clock.now_ms()
         self._check_lease(now_ms)
-        self._answers += self._requests.carry_out(now_ms)
+        self._answers += self._requests.carry_out(self._clock)
+        now_ms = self._clock.now_ms()  # a way back takes its time
         self._orders.gather()
-        stands = self.owner.state in ("paused", "frozen")
-        if stands and not self._steps_left:
+        moves = self.owner.state == "running" or self._steps_left > 0
+        if not moves and self.owner.state != "ended":
             self._orders.refuse_commands(self.plant, max(self.owner.last_ts, self.owner.line.ts0))
-        ticked = (self.owner.state == "running" or (stands and self._steps_left > 0)) and self._turn_tick(now_ms)
-        self.owner.catch_up(now_ms)
+        ticked = moves and self._turn_tick(now_ms)
+        if self.owner.catch_up(now_ms):
+            self._say(now_ms)
         if ticked:
-            self._turn_back(now_ms)
+            self._turn_back()
+            now_ms = self._clock.now_ms()
         if self._answers or now_ms >= self._next_control_ms or (ticked and self.owner.plan.lock_step):
             self._measure(now_ms)
             self._say(now_ms)
         if ticked:
             return 0.0
         until_ms = self._next_control_ms
-        if self.owner.state == "running" or self._steps_left:
+        if moves:
             # A tick that is due and may not be done waits for others: to spin here would take the time from them.
             until_ms = min(until_ms, max(self._next_tick_ms(now_ms), now_ms + HELD_BACK_MS))
         return max(0.0, (until_ms - now_ms) / 1000)
@@ -144,7 +150,7 @@ class Loop:
         self._control.close()
         self._bus.flush()
 
-    def go_back(self, tick: int, now_ms: int) -> None:
+    def go_back(self, tick: int) -> None:
         """Rebuild the plant as after a tick, and go on from there in a new epoch.
 
         Raises
@@ -154,14 +160,11 @@ class Loop:
         """
         if not 0 <= tick <= self.owner.tick:
             raise RunError(f"tick {tick} cannot be reached: the run has ticks 0..{self.owner.tick}")
-        self.plant = self._snapshots.back_to(
-            tick + 1, self._orders.log, meanwhile=lambda: self._say(self._clock.now_ms())
-        )
+        plant = self._snapshots.back_to(tick + 1, self._orders.log, meanwhile=self._renew)
+        self.owner.jump(tick, self._clock.now_ms())
+        self.plant = plant
         self._orders.forget_after(tick + 1)
         self._snapshots.forget_after(tick + 1)
-        now_ms = self._clock.now_ms()  # it may have taken a while
-        self.owner.jump(tick, now_ms)
-        self._steps_left = 0
 
     def save_snapshot(self) -> None:
         """Write a snapshot, and tell where it lies."""
@@ -172,11 +175,30 @@ class Loop:
     def step(self, ticks: int, now_ms: int) -> None:
         """Let so many ticks come while the run stands, one in each turn."""
         self.owner.step(now_ms)
-        self._steps_left = ticks
+        self._steps = (self.owner.epoch, ticks)
 
-    def _turn_back(self, now_ms: int) -> None:
+    def stand(self, *, frozen: bool) -> None:
+        """Let the run stand still; of one that does single steps, leave out those to come.
+
+        Raises
+        ------
+        RunError
+            It stands already.
+        """
+        if self._steps_left:
+            self._steps = (-1, 0)
+        else:
+            self.owner.pause(frozen=frozen)
+
+    @property
+    def _steps_left(self) -> int:
+        """How many single steps are to come: an epoch that follows, or the end, has none."""
+        epoch, left = self._steps
+        return left if self.owner.state in ("paused", "frozen") and epoch == self.owner.epoch else 0
+
+    def _turn_back(self) -> None:
         try:
-            if self._requests.turn_back(now_ms):
+            if self._requests.turn_back():
                 self._say(self._clock.now_ms())
         except RunError as exc:
             self._answers.append((None, f"the loop is given up: {exc}"))
@@ -185,7 +207,8 @@ class Loop:
         if now_ms < self._next_tick_ms(now_ms) or not self._may_go_on(self.owner):
             return False
         self._tick(now_ms)
-        self._steps_left = max(0, self._steps_left - 1)
+        epoch, left = self._steps
+        self._steps = (epoch, max(0, left - 1))
         return True
 
     def _next_tick_ms(self, now_ms: int) -> int:
@@ -235,6 +258,12 @@ class Loop:
         self._answers.clear()
         self._next_control_ms = now_ms + CONTROL_EVERY_MS
         self._check_lease(now_ms)
+
+    def _renew(self) -> None:
+        """Renew the lease in the middle of something long."""
+        now_ms = self._clock.now_ms()
+        self._check_lease(now_ms)
+        self._say(now_ms)
 
     def _check_lease(self, now_ms: int) -> None:
         self._listen(now_ms)

@@ -14,7 +14,7 @@ from twin.errors import MessageInvalid, RunError
 from twin.events.control import RequestVerb, RunRequest
 from twin.events.head import decode_model
 from twin.events.topics import BY_NAME, full_name
-from twin.run import RunOwner
+from twin.run import Clock, RunOwner
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Runner(Protocol):
 
     owner: RunOwner
 
-    def go_back(self, tick: int, now_ms: int) -> None:
+    def go_back(self, tick: int) -> None:
         """Rebuild the plant as after a tick, and open the epoch."""
         ...
 
@@ -36,6 +36,10 @@ class Runner(Protocol):
 
     def step(self, ticks: int, now_ms: int) -> None:
         """Let so many ticks come while the run stands."""
+        ...
+
+    def stand(self, *, frozen: bool) -> None:
+        """Let the run stand still."""
         ...
 
 
@@ -61,11 +65,11 @@ class Requests:
         """Stop reading."""
         self._reader.close()
 
-    def carry_out(self, now_ms: int) -> list[tuple[str, str | None]]:
+    def carry_out(self, clock: Clock) -> list[tuple[str, str | None]]:
         """Do what was asked; return (id, error or None) of each request."""
         answers: list[tuple[str, str | None]] = []
         while records := self._reader.poll(0.0):
-            answers += [answer for record in records if (answer := self._one(record, now_ms)) is not None]
+            answers += [answer for record in records if (answer := self._one(record, clock.now_ms())) is not None]
         return answers
 
     def _one(self, record: Record, now_ms: int) -> tuple[str, str | None] | None:
@@ -81,7 +85,7 @@ class Requests:
             return request.id, str(exc)
         return request.id, None
 
-    def turn_back(self, now_ms: int) -> bool:
+    def turn_back(self) -> bool:
         """Jump to the start of the loop when its end is reached; return whether it did.
 
         Raises
@@ -97,17 +101,17 @@ class Requests:
             return False
         repeat.left -= 1
         try:
-            self._runner.go_back(repeat.first, now_ms)
+            self._runner.go_back(repeat.first)
         except RunError:
             self.repeat = None
             raise
         return True
 
     def _pause(self, _: dict[str, Any], __: int) -> None:
-        self._runner.owner.pause()
+        self._runner.stand(frozen=False)
 
     def _freeze(self, _: dict[str, Any], __: int) -> None:
-        self._runner.owner.pause(frozen=True)
+        self._runner.stand(frozen=True)
 
     def _resume(self, _: dict[str, Any], now_ms: int) -> None:
         self._runner.owner.resume(now_ms)
@@ -121,8 +125,8 @@ class Requests:
             raise RunError(f"ticks {ticks} is not allowed: 1..{STEP_MAX_TICKS}")
         self._runner.step(ticks, now_ms)
 
-    def _seek(self, params: dict[str, Any], now_ms: int) -> None:
-        self._runner.go_back(_whole(params, "tick"), now_ms)
+    def _seek(self, params: dict[str, Any], _: int) -> None:
+        self._runner.go_back(_whole(params, "tick"))
         self.repeat = None  # whoever goes elsewhere has left the loop
 
     def _loop(self, params: dict[str, Any], now_ms: int) -> None:

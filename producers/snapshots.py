@@ -86,7 +86,7 @@ class Snapshots:
                 tick: (after - before) / (ticks[-1] - tick)
                 for before, tick, after in zip(ticks, ticks[1:-1], ticks[2:], strict=False)
             }
-            self._saved.pop(min(gaps, key=gaps.__getitem__)).path.unlink(missing_ok=True)
+            self._drop(min(gaps, key=gaps.__getitem__))
 
     def back_to(
         self, plant_tick: int, log: list[TimedCommand | TimedInject], *, meanwhile: Callable[[], None]
@@ -129,7 +129,14 @@ class Snapshots:
     def forget_after(self, plant_tick: int) -> None:
         """Drop the snapshots of a branch that is left."""
         for tick in [tick for tick in self._saved if tick > plant_tick]:
-            self._saved.pop(tick).path.unlink(missing_ok=True)
+            self._drop(tick)
+
+    def _drop(self, tick: int) -> None:
+        saved = self._saved.pop(tick)
+        try:
+            saved.path.unlink(missing_ok=True)
+        except OSError as exc:
+            logger.warning("snapshot=left path=%s reason=%s", saved.path, exc)
 
 
 def _read(saved: _Saved) -> bytes:

@@ -12,8 +12,8 @@
     │   ├── MessageTooLarge    above the limit of one message
     │   └── NotOwner           commit or send of a member that lost its partitions
     ├── RunError               the lease or the epochs forbid it
-    │   ├── RunActive          another run holds the namespace
-    │   └── LeaseLost          this owner is not the owner any more
+    │   └── RunActive          another run holds the namespace
+    ├── LeaseLost              this owner is not the owner any more: it must stop at once
     ├── PlantError             the plant cannot do it
     │   ├── CommandRejected    a command that the plant's table of transitions forbids
     │   ├── InjectRejected     a malfunction that does not exist or does not fit its target
@@ -69,8 +69,8 @@ class RunActive(RunError):
     """Another run holds the namespace; says which, and the way out."""
 
 
-class LeaseLost(RunError):
-    """Not the owner of the run any more."""
+class LeaseLost(TwinError):
+    """Not the owner of the run any more: to be caught by nobody who would go on."""
 
 
 class PlantError(TwinError):

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faust.types import TP
 
 from tests.agents.messages import LAYOUT, RUN, control
 from tests.whole.house import HandClock
@@ -23,8 +25,9 @@ from twin.state.outputs import Dead, Done, Send
 class Event:
     """A message of a stream that remembers whether it was acknowledged."""
 
-    def __init__(self) -> None:
+    def __init__(self, offset: int = 0, *, partition: int = 3, generation: int = 1) -> None:
         self.acked = 0
+        self.message = SimpleNamespace(tp=TP("telemetry.gpu", partition), offset=offset, generation_id=generation)
 
     def ack(self) -> None:
         self.acked += 1
@@ -102,7 +105,7 @@ async def test_letters_are_numbered_and_of_the_run_that_holds(app: App) -> None:
     carrier, context = carrier_of(app)
     await carrier.carry([dead(b"a", Event())])
     said = RunControl.model_validate_json(split(control(epoch=2, settled_tick=7).value)[1])
-    context.view.accept(said, now_ms=0)
+    context.view.accept(said, now_ms=said.sent_ms)
     await carrier.carry([dead(b"b", Event())])
     heads = [split(value)[0] for _, _, value, _ in app.sent]
     assert [(head.run, head.epoch, head.tick, head.seq) for head in heads] == [
@@ -152,3 +155,25 @@ async def test_what_could_not_be_sent_is_not_acknowledged(app: App) -> None:
     with pytest.raises(MessageTooLarge):
         await carrier_of(app)[0].carry([Send("twin.rack", *split(control().value), None, (event,))])
     assert event.acked == 0
+
+
+async def test_what_is_dealt_with_early_is_acknowledged_after_those_before_it(app: App) -> None:
+    carrier, _ = carrier_of(app)
+    held, broken, later, elsewhere = Event(2), Event(3), Event(4), Event(3, partition=4)
+    for event in (held, broken, later, elsewhere):
+        carrier.expect(event)
+    await carrier.carry([dead(b"a", broken), Done((elsewhere,))])
+    assert [event.acked for event in (held, broken, later, elsewhere)] == [0, 0, 0, 1]
+    carrier.acknowledge([held])
+    assert [event.acked for event in (held, broken, later)] == [1, 1, 0]
+    carrier.acknowledge([later])
+    assert [event.acked for event in (held, broken, later)] == [1, 1, 1]
+
+
+async def test_what_came_before_a_rebalance_holds_nothing_up(app: App) -> None:
+    carrier, _ = carrier_of(app)
+    never, old, new = Event(2), Event(3), Event(3, generation=2)
+    for event in (never, old, new):
+        carrier.expect(event)
+    carrier.acknowledge([new, old])
+    assert [event.acked for event in (never, old, new)] == [0, 1, 1]

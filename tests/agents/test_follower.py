@@ -166,6 +166,8 @@ async def test_a_watch_lasts_from_its_mark_to_its_tombstone(house: House) -> Non
     house.begin(lock_step=True)
     await house.run(2)
     set_mark(house, "watch", "R0064")
+    house.bus.publish(TOPIC, b"{broken", key=b"watch@R0010")  # changes nothing
+    house.bus.publish(TOPIC, b'{"head":' + b"[" * 300 + b"]" * 300 + b',"data":{}}', key=b"watch@R0010")
     await house.run(2)
     house.bus.publish(TOPIC, None, key=b"watch@R0010")
     await house.run(2)

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from twin.errors import ForeignMajor, MessageInvalid
 from twin.events.control import Line
-from twin.events.head import Head, check_schema, decode_data, decode_model, encode, encode_model, splice, split
+from twin.events.head import (
+    Head,
+    check_schema,
+    decode_data,
+    decode_model,
+    encode,
+    encode_model,
+    head_bytes,
+    splice,
+    split,
+)
 
 HEAD = Head(
     schema="telemetry.gpu/1",
@@ -98,6 +108,8 @@ def test_a_model_comes_back():
     [
         (b"NaN", "not-json: "),
         (b"[]", "bad-data: "),
+        (b"[" * 300 + b"]" * 300, "not-json: "),
+        (b"[" * 2000 + b"]" * 2000, "not-json: "),
         (b'{"ts0":5,"tick0":0}', "bad-data: ms_per_tick: "),
         (b'{"ts0":"5","tick0":0,"ms_per_tick":1}', "bad-data: ts0: "),
         (b'{"ts0":5.5,"tick0":0,"ms_per_tick":1}', "bad-data: ts0: "),
@@ -107,3 +119,10 @@ def test_a_model_comes_back():
 def test_data_that_is_no_model_says_where(data, reason):
     with pytest.raises(MessageInvalid, match=f"^{reason}"):
         decode_data(Line, data)
+
+
+def test_a_deep_nest_in_another_order_is_refused():
+    deep = b"[" * 300 + b"]" * 300
+    for raw in (b'{"data":' + deep + b',"head":' + head_bytes(HEAD) + b"}", b'{"data":{},"head":' + deep + b"}"):
+        with pytest.raises(MessageInvalid, match=r"^not-json: "):
+            split(raw)

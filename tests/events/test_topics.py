@@ -59,7 +59,7 @@ def test_partitions_compaction_and_who_may_read_are_as_designed():
         "run.requests": "run",
         "run.control": "run.control",
         "twin.marks": "kind and asset",
-        "twin.rack": "source partition",
+        "twin.rack": "source partition (and array, late)",
         "twin.site": "site",
         "twin.health": "process",
         "alarm.candidates": "rule",
@@ -69,7 +69,7 @@ def test_partitions_compaction_and_who_may_read_are_as_designed():
         "instructor.injects": "target",
         "instructor.truth": "target",
         "instructor.snapshots": "run",
-        "dead.letter": "source topic",
+        "dead.letter": "process and source topic",
     }
 
 

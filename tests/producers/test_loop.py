@@ -110,7 +110,7 @@ def test_a_snapshot_each_minute_and_the_way_back(stage: Stage) -> None:
     references = stage.read("instructor.snapshots", SnapshotReference)
     assert [reference.tick for reference in references] == [0, 60, 120]
     assert all(Path(reference.path).stat().st_size == reference.bytes for reference in references)
-    loop.go_back(75, stage.clock.ms)
+    loop.go_back(75)
     assert state_hash(loop.plant) == hashes[75]
     assert (loop.owner.tick, loop.owner.epoch, loop.owner.continues) == (75, 1, False)
     stage.ticks(loop, 10)
@@ -126,7 +126,7 @@ def test_what_was_ordered_before_is_done_again_and_what_came_after_is_forgotten(
     assert loop.owner.tick == 10
     stage.command(loop, "turbine.start", "turbine-10")
     stage.ticks(loop, 5)
-    loop.go_back(10, stage.clock.ms)
+    loop.go_back(10)
     assert state_hash(loop.plant) == at_ten
     assert loop.plant.power.turbines.state_code[8:10].tolist() == [2, 1]
 
@@ -193,7 +193,7 @@ def test_a_full_disk_costs_snapshots_not_the_run(stage: Stage, caplog: pytest.Lo
     with pytest.raises(RunError, match="COLOSSUS_DATA_DIR"):
         loop.save_snapshot()
     with pytest.raises(RunError, match="cannot be used"):
-        loop.go_back(10, stage.clock.ms)
+        loop.go_back(10)
     stage.ticks(loop, 2)
 
 
@@ -203,7 +203,7 @@ def test_a_damaged_snapshot_is_refused(stage: Stage) -> None:
     (path,) = (stage.folder / loop.owner.run).iterdir()
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RunError, match="changed"):
-        loop.go_back(1, stage.clock.ms)
+        loop.go_back(1)
     stage.ticks(loop, 1)
     assert loop.owner.tick == 3
 

@@ -1,6 +1,7 @@
 """The loop of the plant side when a run is steered: lock step, lost leases, loops, steps, fills, long ways back."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -180,7 +181,7 @@ def test_a_long_way_back_renews_the_lease(stage: Stage, monkeypatch: pytest.Monk
     there = state_hash(loop.plant)
     stage.ticks(loop, 5)
     stage.read("run.control", RunControl)
-    loop.go_back(44, stage.clock.ms)
+    loop.go_back(44)
     assert state_hash(loop.plant) == there
     assert len(stage.read("run.control", RunControl)) == 4
 
@@ -202,3 +203,102 @@ def test_the_speed_reached_is_that_of_the_last_seconds(stage: Stage) -> None:
     assert pass_by(10, 400) == pytest.approx(2.5, abs=0.1)  # one tick in each turn of a slow machine
     stage.ask(loop, "speed", speed=0.1)
     assert pass_by(25, 50) == pytest.approx(0.1, abs=0.03)
+
+
+def test_steps_end_with_the_epoch_that_they_were_ordered_in(stage: Stage) -> None:
+    loop = stage.started()
+    stage.ticks(loop, 2)
+    stage.ask(loop, "pause")
+    stage.ask(loop, "step", ticks=600)
+    stage.ticks(loop, 10)
+    stage.ask(loop, "resume")
+    stage.ticks(loop, 3)
+    stage.ask(loop, "pause")
+    stands_at = loop.owner.tick
+    for _ in range(100):
+        loop.turn()
+        stage.clock.ms += 100
+    assert loop.owner.tick == stands_at
+    far = stage.clock.ms + 10_000
+    order = Command(id="c", run=loop.owner.run, verb="turbine.start", unit="turbine-9", by="t", expires_ms=far)
+    stage.send(loop, "commands", order, "turbine-9")
+    loop.turn()
+    assert [result.reason for result in stage.read("command_results", CommandResult)] == [
+        "the run is paused: resume it first"
+    ]
+
+
+def test_a_pause_ends_single_steps(stage: Stage) -> None:
+    loop = stage.started()
+    stage.ticks(loop, 2)
+    stage.ask(loop, "freeze")
+    stage.ask(loop, "step", ticks=600)
+    stage.ticks(loop, 10)
+    assert stage.ask(loop, "freeze").error is None
+    stands_at = loop.owner.tick
+    for _ in range(100):
+        loop.turn()
+        stage.clock.ms += 100
+    assert (loop.owner.tick, loop.owner.state) == (stands_at, "frozen")
+    assert stage.ask(loop, "freeze").error is not None
+
+
+def test_the_lease_is_alive_after_a_long_way_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producers.snapshots.STRETCH_TICKS", 10)
+    loop = stage.started()
+    stage.ticks(loop, 50)
+    said = loop._say
+
+    def slow(now_ms: int) -> None:
+        said(now_ms)
+        stage.clock.ms += 4000
+
+    monkeypatch.setattr(loop, "_say", slow)
+    answer = stage.ask(loop, "seek", tick=44)
+    assert answer.error is None
+    assert answer.sent_ms == stage.clock.ms - 4000
+    with pytest.raises(RunActive):
+        stage.started("two", nonce=2)
+
+
+def test_a_lease_that_is_lost_on_the_way_back_ends_it_in_silence(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producers.snapshots.STRETCH_TICKS", 10)
+    loop = stage.started()
+    stage.ticks(loop, 50)
+    stage.clock.ms += LEASE_MS
+    stage.started("two", nonce=2)
+    with pytest.raises(LeaseLost):
+        loop.go_back(44)
+    loop.close()
+    assert stage.read("run.control", RunControl)[-1].owner == "two"
+
+
+def test_a_seek_that_the_clock_forbids_changes_nothing(stage: Stage) -> None:
+    loop = stage.started()
+    stage.ticks(loop, 20)
+    there, tick = state_hash(loop.plant), loop.owner.tick
+    stage.clock.ms -= 10_000
+    assert "set back" in (stage.ask(loop, "seek", tick=5).error or "")
+    assert (state_hash(loop.plant), loop.owner.tick, loop.owner.epoch) == (there, tick, 0)
+
+
+def test_a_snapshot_that_cannot_be_removed_is_left(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = stage.started()
+    stage.ticks(loop, 20)
+    loop.save_snapshot()
+
+    def read_only(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    assert stage.ask(loop, "seek", tick=5).error is None
+    assert loop.owner.epoch == 1
+
+
+def test_the_epoch_that_follows_a_fill_is_announced_with_its_first_tick(stage: Stage) -> None:
+    loop = stage.started(start_ms=START_MS - 30_000, speed=60.0)
+    while loop.owner.filling:
+        loop.turn()
+        stage.clock.ms += 5
+    epoch = loop.owner.epoch
+    assert stage.read("run.control", RunControl)[-1].epoch == epoch

@@ -1,5 +1,6 @@
 """Runs by their rules: pause, speed, jumps, the past, crashes, two owners (DESIGN.md section 4)."""
 
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -227,3 +228,23 @@ def test_display_time_after_a_crashed_fill_is_after_all_that_it_may_have_said():
     after = RunOwner(PLAN, "two")
     after.begin("20270115T080100Z-0002", seen=seen, now_ms=T0 + LEASE_MS)
     assert after.line.ts0 > last
+
+
+def test_whatever_the_clock_forbids_leaves_the_run_as_it_was():
+    run = started()
+    ticks(run, T0 + 30_000)
+    before = (run.epoch, run.tick, run.line, run.plan, run.state)
+    early = T0 + 30_000 - AHEAD_MS - 1
+    for move in (lambda: run.jump(5, early), lambda: run.set_speed(2.0, early), lambda: run.step(early)):
+        with contextlib.suppress(RunError):
+            move()
+        assert (run.epoch, run.tick, run.line, run.plan, run.state) == before
+
+
+def test_a_fill_that_is_changed_before_its_first_tick_begins_where_it_was_told():
+    run = RunOwner(replace(PLAN, start_ms=T0 - 60_000, speed=60.0), "one")
+    run.begin(RUN, seen=None, now_ms=T0)
+    run.set_speed(100.0, T0)
+    assert run.line.ts0 == T0 - 60_000
+    run.jump(-1, T0)
+    assert (run.line.ts0, run.filling) == (T0, False)

@@ -1,5 +1,8 @@
 """What a reader of run.control believes, whenever it joins."""
 
+import pytest
+
+from twin.errors import MessageInvalid
 from twin.events.head import Head
 from twin.run import LEASE_MS, RunOwner, RunPlan, RunView
 
@@ -69,3 +72,13 @@ def test_an_older_run_holds_again_only_after_the_newer_ended_or_died():
     newest.end()
     view.accept(newest.control(T0), now_ms=T0)
     assert view.accept(resumed.control(T0 + 1), now_ms=T0 + 1)
+
+
+def test_a_run_that_says_what_cannot_be_is_refused_and_changes_nothing():
+    view = RunView()
+    good = owner(NEW).control(T0)
+    view.accept(good, now_ms=T0)
+    for tick in (1_000_000, 2**52):
+        with pytest.raises(MessageInvalid, match=r"^out-of-range: settled_tick"):
+            view.accept(good.model_copy(update={"settled_tick": tick}), now_ms=T0)
+    assert view.control == good

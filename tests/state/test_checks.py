@@ -11,7 +11,8 @@ from twin.events.derived import TWIN_RACK
 from twin.events.frames import Frame
 from twin.events.gpu import TELEMETRY_GPU
 from twin.events.topics import GPU_PARTITIONS
-from twin.state.checks import AHEAD_MS, check_groups, check_tick, places_of
+from twin.run import CLOCKS_APART_MS
+from twin.state.checks import check_groups, check_tick, places_of
 from twin.state.suspects import without_suspects
 
 
@@ -30,9 +31,9 @@ def second_epoch() -> Run:
     [
         (1, 4, at(10), True),
         (1, 3, at(10), False),
-        (1, 4 + AHEAD_MS // 100, at(10), True),
-        (1, 5 + AHEAD_MS // 100, at(10), False),
-        (1, 5 + AHEAD_MS // 100, at(10.1), True),
+        (1, 4 + CLOCKS_APART_MS // 100, at(10), True),
+        (1, 5 + CLOCKS_APART_MS // 100, at(10), False),
+        (1, 5 + CLOCKS_APART_MS // 100, at(10.1), True),
         (0, 3, at(10), True),  # another epoch: its line is not known
         (2, 10**9, at(10), True),
     ],

@@ -109,9 +109,9 @@ def _hear_control(context: Context) -> Callable[[Record], None]:
     def hear(record: Record) -> None:
         try:
             _, control = decode_model(record.value, CONTROL.schema_id, RunControl)
+            context.view.accept(control, now_ms=context.clock.now_ms())
         except MessageInvalid:
             return  # the app history counts it and keeps it aside
-        context.view.accept(control, now_ms=context.clock.now_ms())
         for told in context.control_changed:
             told()
 

@@ -1,10 +1,12 @@
 """Carries out what a keeper says: sends, keeps broken bytes aside, acknowledges what is out."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
 import faust
+from faust.types import TP
 
 from twin.agents.context import Context
 from twin.events.alarm import dead_letter
@@ -41,6 +43,8 @@ class Carrier:
         self._context = context
         self._topics: dict[str, Any] = {}
         self._dead_seq = first_seq(context.clock.now_ms())
+        self._generation = -1
+        self._open: dict[TP, OrderedDict[int, Any]] = {}  # offset -> its event, once it is dealt with
 
     def topic(self, name: str) -> Any:
         """Return the channel of a topic, raw bytes on both sides."""
@@ -71,14 +75,35 @@ class Carrier:
         """Send a message that acknowledges nothing."""
         await self._send(topic, key.encode(), value, None, ())
 
+    def expect(self, event: Any) -> None:
+        """Note a message in the order of its place: it is acknowledged after those before it.
+
+        A keeper is done with a broken message at once and with a frame when its tick is out, and Faust commits past a
+        single hole: the frame would not be read again by the worker that follows one that died.
+        """
+        message = event.message
+        if message.generation_id > self._generation:
+            self._generation, self._open = message.generation_id, {}
+        if message.generation_id == self._generation:
+            self._open.setdefault(message.tp, OrderedDict())[message.offset] = None
+
     def acknowledge(self, tokens: Iterable[Any]) -> None:
         """Acknowledge events of a stream; what another worker owns by now is left to it.
 
         What a crashed app has dealt with may rest on what it lost: the next worker reads it again.
         """
-        if not self._app.crashed:
-            for event in tokens:
+        if self._app.crashed:
+            return
+        for event in tokens:
+            message = event.message
+            unfinished = self._open.get(message.tp) if message.generation_id == self._generation else None
+            if unfinished is None or message.offset not in unfinished:
                 event.ack()
+                continue
+            unfinished[message.offset] = event
+            while unfinished and (first := next(iter(unfinished.values()))) is not None:
+                unfinished.popitem(last=False)
+                first.ack()
 
     async def _send(self, topic: str, key: bytes, value: bytes, partition: int | None, done: tuple[Any, ...]) -> None:
         sent: Any = await self.topic(topic).send(key=key, value=value, partition=partition)

@@ -21,7 +21,7 @@ from twin.events.measurements import BY_NAME
 from twin.events.network import TELEMETRY_NETWORK
 from twin.events.topics import BY_NAME as TOPIC_BY_NAME
 from twin.events.turbines import TELEMETRY_TURBINES
-from twin.run import Clock, RunView
+from twin.run import Clock, RunView, check_control
 from twin.site import Site
 from twin.state.checks import check_groups, check_tick, places_of
 from twin.state.suspects import without_suspects
@@ -209,6 +209,7 @@ class PointMaker:
 
     def _run(self, head: Head, data: bytes, record: Record) -> list[Points]:
         control = decode_data(RunControl, data)
+        check_control(control, self._clock.now_ms())
         kind = {"kind": control.kind}
         fields = {"state_code": float(RUN_STATE_CODES[control.state]), "speed": control.speed, "dt_s": control.dt_s}
         # A paused run is still a row a second: wall time, as it must speak when the run's clock stands.

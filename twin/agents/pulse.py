@@ -111,6 +111,7 @@ def run_keeper(
         async for event in stream.noack().events():
             if event.message.generation_id == app.consumer_generation_id:
                 own({event.message.partition})
+            carrier.expect(event)
             async with turn:
                 outputs = keeper.take(record_of(event, context), event, context.clock.now_ms())
                 progress.took(event)

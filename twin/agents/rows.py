@@ -26,8 +26,9 @@ def attach(app: faust.App, context: Context) -> Attached:
 
     def hear_mark(record: Record) -> None:
         key = (record.key or b"").decode(errors="replace")
-        marks.pop(key, None)
-        if record.value is not None:
+        if record.value is None:
+            marks.pop(key, None)
+        else:
             with contextlib.suppress(MessageInvalid, SiteInvalid):  # history keeps it aside, once
                 _, mark = decode_model(record.value, MARKS.schema_id, Mark)
                 if mark.kind == "watch":

@@ -14,6 +14,7 @@ from twin.settings import Settings
 
 DOOR = "console.json"
 ANSWER_S = 10.0
+REQUEST_S = 60.0  # a way back takes its time
 POLL_S = 0.2
 
 
@@ -91,14 +92,14 @@ class ConsoleClient:
         return self._answered(self._ask("PUT", "/api/run/speed", {"speed": speed}))
 
     def _answered(self, asked: dict[str, Any]) -> dict[str, Any]:
-        for _ in range(int(ANSWER_S / POLL_S)):
+        for _ in range(int(REQUEST_S / POLL_S)):
             run = self.run()
             if run["answers"] == asked["request"]:
                 if run["error"]:
                     raise SettingInvalid(f"refused: {run['error']}")
                 return run
             self._sleep(POLL_S)
-        raise SettingInvalid(f"the owner of the run does not answer within {ANSWER_S:g} s (colossus run show)")
+        raise SettingInvalid(f"the owner of the run does not answer within {REQUEST_S:g} s (colossus run show)")
 
     def command(self, verb: str, unit: str, params: Sequence[str]) -> dict[str, Any]:
         """Give a command, and wait for the plant's answer.

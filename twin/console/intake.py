@@ -2,16 +2,14 @@
 
 from twin.errors import MessageInvalid
 from twin.events.columns import Family
-from twin.events.control import RunControl
 from twin.events.derived import TWIN_RACK, TWIN_SITE
 from twin.events.frames import Frame, decode_frame
 from twin.events.head import Head, decode_data
 from twin.events.jobs import JobTable
 from twin.events.layout import FrameLayout
 from twin.events.topics import TOPICS
-from twin.run import ts_at
 from twin.site import Site
-from twin.state.checks import AHEAD_MS, check_groups, places_of
+from twin.state.checks import check_groups, places_of
 
 _FAMILIES = {topic.name: topic.data for topic in TOPICS if isinstance(topic.data, Family)}
 
@@ -61,19 +59,6 @@ class Intake:
                 if sizes is None:
                     raise _unknown_key(head)
                 return decode_frame(_FAMILIES[topic], data, sizes)
-
-
-def check_control(control: RunControl, now_ms: int) -> None:
-    """Refuse a run that claims to have done a tick whose time has not come: all that it says would look old.
-
-    Raises
-    ------
-    MessageInvalid
-        With the display time of that tick.
-    """
-    ts = ts_at(control.line, control.settled_tick)
-    if abs(ts) > now_ms + AHEAD_MS:
-        raise MessageInvalid(f"out-of-range: settled_tick: {control.settled_tick} is of {ts} ms, it is {now_ms} ms")
 
 
 def _unknown_key(head: Head) -> MessageInvalid:

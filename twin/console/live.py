@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from twin.bus.base import Place, Record
-from twin.console.intake import Intake, check_control
+from twin.console.intake import Intake
 from twin.console.journal import Journal
 from twin.errors import MessageInvalid
 from twin.events.alarm import Mark
@@ -188,7 +188,6 @@ class Live:
             places[topic, head.key] = Held(head, content, Place(topic, record.partition), record.offset)
 
     def _take_control(self, control: RunControl) -> None:
-        check_control(control, self._now_ms())
         before = self._view.control
         changed = self._view.accept(control, now_ms=self._now_ms())
         if self._view.control is not control:

@@ -92,7 +92,7 @@ def decode_data(model: type[M], data: bytes) -> M:
     """
     try:
         # Whole numbers of more than 64 bits become floats here, and are then refused where one is expected.
-        return model.model_validate_json(orjson.dumps(_loads(data)), strict=True)
+        return model.model_validate_json(_dumps(_loads(data)), strict=True)
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         raise MessageInvalid(f"bad-data: {'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
@@ -140,7 +140,7 @@ def split(raw: bytes | None) -> tuple[Head, bytes]:
     whole = _loads(raw)
     if not isinstance(whole, dict) or set(whole) != {"head", "data"}:
         raise MessageInvalid('no-head: expected {"head":{…},"data":{…}}')
-    return _head(orjson.dumps(whole["head"])), orjson.dumps(whole["data"])
+    return _head(_dumps(whole["head"])), _dumps(whole["data"])
 
 
 def splice(raw: bytes, head: Head) -> bytes:
@@ -159,6 +159,13 @@ def _loads(raw: bytes) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as exc:
         raise MessageInvalid(f"not-json: {exc}") from exc
+
+
+def _dumps(part: Any) -> bytes:
+    try:
+        return orjson.dumps(part)
+    except orjson.JSONEncodeError as exc:
+        raise MessageInvalid(f"not-json: {exc}") from exc  # nested deeper than orjson writes
 
 
 def _head(raw: bytes) -> Head:

@@ -74,7 +74,9 @@ TOPICS: tuple[Topic, ...] = (
     Topic("run.requests", RunRequest, 1, "run", "event"),
     Topic("run.control", RunControl, 1, "run.control", "1 Hz", compacted=True),
     Topic("twin.marks", Mark, 1, "kind and asset", "event", compacted=True),
-    Topic("twin.rack", TWIN_RACK, GPU_PARTITIONS, "source partition", "1 Hz", retention_bytes=96 * _MIB),
+    Topic(
+        "twin.rack", TWIN_RACK, GPU_PARTITIONS, "source partition (and array, late)", "1 Hz", retention_bytes=96 * _MIB
+    ),
     Topic("twin.site", TWIN_SITE, 1, "site", "1 Hz"),
     Topic("twin.health", Health, 1, "process", "0.2 Hz"),
     Topic("alarm.candidates", AlarmCandidate, 1, "rule", "event"),
@@ -84,7 +86,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("instructor.injects", Inject, 1, "target", "event", instructor=True),
     Topic("instructor.truth", Truth, 1, "target", "event, 1 Hz", instructor=True),
     Topic("instructor.snapshots", SnapshotReference, 1, "run", "1/min", instructor=True),
-    Topic("dead.letter", DeadLetter, 1, "source topic", "event"),
+    Topic("dead.letter", DeadLetter, 1, "process and source topic", "event"),
 )
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 

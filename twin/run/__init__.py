@@ -6,9 +6,10 @@ To add a way to jump: one method of ``RunOwner`` that opens an epoch, and its ve
 from twin.run.clock import Clock, SystemClock, utc_text
 from twin.run.line import line_from, ms_per_tick, site_time_s, site_time_text, tick_due, ts_at
 from twin.run.owner import FILL_SPEED, LEASE_MS, RunOwner, RunPlan, new_run_id
-from twin.run.view import HOLD_S, RunView, Standing
+from twin.run.view import CLOCKS_APART_MS, HOLD_S, RunView, Standing, check_control
 
 __all__ = [
+    "CLOCKS_APART_MS",
     "FILL_SPEED",
     "HOLD_S",
     "LEASE_MS",
@@ -18,6 +19,7 @@ __all__ = [
     "RunView",
     "Standing",
     "SystemClock",
+    "check_control",
     "line_from",
     "ms_per_tick",
     "new_run_id",

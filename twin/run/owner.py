@@ -103,7 +103,7 @@ class RunOwner:
         self._refuse_if_held(seen, now_ms)
         self.run, self.epoch, self.tick = run, -1, -1
         self.last_ts = _last_ts_possible(seen, now_ms)
-        self._open(0, "running", now_ms, continues=False, start_ms=self.plan.start_ms)
+        self._open(0, "running", now_ms, continues=False)
 
     def resume_crashed(self, seen: RunControl, *, tick: int, now_ms: int) -> None:
         """Go on with the run of a crashed owner: the same run, a new epoch that continues.
@@ -177,8 +177,7 @@ class RunOwner:
         _check_speed(speed)
         if self._filling:
             _check_catches_up(speed)
-        self.plan = replace(self.plan, speed=speed)
-        self._open(self.tick + 1, self.state, now_ms, continues=True)
+        self._open(self.tick + 1, self.state, now_ms, continues=True, plan=replace(self.plan, speed=speed))
 
     def jump(self, tick: int, now_ms: int, *, state: RunState | None = None) -> None:
         """Go on from another tick (seek, loop, backtrack): a new epoch that does not continue.
@@ -198,10 +197,8 @@ class RunOwner:
         self._need("jump", "running", "paused", "frozen")
         if not -1 <= tick <= self.tick:
             raise RunError(f"tick {tick} cannot be reached: the run has ticks 0..{self.tick}")
+        self._open(tick + 1, state or self.state, now_ms, continues=False, leaves_past=True)
         self.tick = tick
-        if self._filling:
-            self._stop_filling()
-        self._open(tick + 1, state or self.state, now_ms, continues=False)
 
     def end(self) -> None:
         """End the run: the lease is free."""
@@ -229,13 +226,8 @@ class RunOwner:
         """Turn a run that filled the past, and has caught up, into one at real time; return whether it did."""
         if not self._filling or self.state != "running" or self.due(now_ms):
             return False
-        self._stop_filling()
-        self._open(self.tick + 1, self.state, now_ms, continues=True)
+        self._open(self.tick + 1, self.state, now_ms, continues=True, leaves_past=True)
         return True
-
-    def _stop_filling(self) -> None:
-        self._filling = False
-        self.plan = replace(self.plan, speed=1.0, start_ms=None)
 
     def step(self, now_ms: int) -> None:
         """Open an epoch for single steps of a run that stands still: its ticks are 1 ms apart on the screen.
@@ -283,15 +275,23 @@ class RunOwner:
         now_ms: int,
         *,
         continues: bool,
-        start_ms: int | None = None,
         step_ms: int | None = None,
+        plan: RunPlan | None = None,
+        leaves_past: bool = False,
     ) -> None:
-        plan = self.plan
+        """Open an epoch; whatever forbids it, the run stays as it was."""
+        plan = plan or self.plan
         # A run that fills the past keeps the site's own pace of display time while it hurries.
         step_ms = step_ms or ms_per_tick(plan.dt_s, 1.0 if self._filling else plan.speed)
-        if self._filling and start_ms is None:
-            start_ms = self.last_ts + step_ms  # it goes on in the past, with no hole
+        start_ms = None
+        if self._filling and not leaves_past:
+            # It goes on in the past, with no hole.
+            start_ms = plan.start_ms if self.tick < 0 else self.last_ts + step_ms
         self.line = line_from(tick, step_ms, now_ms=now_ms, last_ts=self.last_ts, start_ms=start_ms)
+        if self._filling and leaves_past:
+            plan = replace(plan, speed=1.0, start_ms=None)
+            self._filling = False
+        self.plan = plan
         self.epoch += 1
         self.state = state
         self.continues = continues

@@ -3,10 +3,14 @@
 from collections import OrderedDict
 from typing import Literal
 
+from twin.errors import MessageInvalid
 from twin.events.control import RunControl
 from twin.events.head import Head
+from twin.run.line import ts_at
 
 HOLD_S = 2.0  # frames of a newer run or epoch wait this long for their run.control
+
+CLOCKS_APART_MS = 60_000  # clocks of machines differ, but not by more: what claims to be later is of no run
 
 REMEMBERED = 64  # lineages whose order of holding is known
 
@@ -19,6 +23,19 @@ def newer(one: RunControl, other: RunControl) -> bool:
     Run ids begin with their start, so they sort by it. The order does not depend on who reads when.
     """
     return (one.run, one.epoch, one.owner) > (other.run, other.epoch, other.owner)
+
+
+def check_control(control: RunControl, now_ms: int) -> None:
+    """Refuse a run that claims to have done a tick whose time has not come: all that it says would look old.
+
+    Raises
+    ------
+    MessageInvalid
+        With the display time of that tick.
+    """
+    ts = ts_at(control.line, control.settled_tick)
+    if abs(ts) > now_ms + CLOCKS_APART_MS:
+        raise MessageInvalid(f"out-of-range: settled_tick: {control.settled_tick} is of {ts} ms, it is {now_ms} ms")
 
 
 class RunView:
@@ -35,7 +52,13 @@ class RunView:
         """Take a control message; return whether run or epoch changed.
 
         An older run or epoch is taken only when the present one has ended or its lease ran out before.
+
+        Raises
+        ------
+        MessageInvalid
+            It says what cannot be (:func:`check_control`).
         """
+        check_control(control, now_ms)
         known = self.control
         if known is not None and newer(known, control):
             held = known.state != "ended" and known.lease_expires_ms > control.sent_ms

@@ -11,10 +11,8 @@ from twin.events.derived import POWER_BINS, TEMP_BINS
 from twin.events.frames import Frame
 from twin.events.head import Head
 from twin.events.topics import GPU_PARTITIONS
-from twin.run import tick_due
+from twin.run import CLOCKS_APART_MS, tick_due
 from twin.site import Site
-
-AHEAD_MS = 60_000  # clocks of machines differ, but not by more: what claims to be later is no frame of this run
 
 Places = Mapping[tuple[str, str], int]
 
@@ -38,7 +36,7 @@ def check_tick(head: Head, control: RunControl | None, now_ms: int) -> None:
     """
     if control is None or (head.run, head.epoch) != (control.run, control.epoch):
         return
-    first, last = control.line.tick0, tick_due(control.line, now_ms + AHEAD_MS)
+    first, last = control.line.tick0, tick_due(control.line, now_ms + CLOCKS_APART_MS)
     if not first <= head.tick <= last:
         raise MessageInvalid(f"out-of-range: head.tick: {head.tick} is not in {first}..{last} of epoch {head.epoch}")
 
