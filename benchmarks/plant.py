@@ -38,6 +38,7 @@ def run_plant(site_name: str, *, hours: float, seed: int, restore_midway: bool) 
             plant = restore(snapshot(plant), site=site)
         step(plant, DT_S)
     seconds = time.perf_counter() - began_s
+    final_mb = rss_mb()
     return {
         "site": site.id,
         "hours": hours,
@@ -45,6 +46,6 @@ def run_plant(site_name: str, *, hours: float, seed: int, restore_midway: bool) 
         "x_realtime": round(ticks * DT_S / seconds, 1),
         "gpu_updates_per_s": round(site.layout.gpu_count * ticks / seconds),
         "peak_rss_mb": peak_rss_mb(),
-        "final_rss_mb": rss_mb(),
+        "final_rss_mb": final_mb,
         "state_hash": state_hash(plant),
     }

@@ -88,11 +88,13 @@ def test_a_tick_waits_a_second_from_its_first_racks_for_what_is_missing(desk, mi
 def test_a_tick_is_not_late_while_what_is_missing_may_lie_unread_here(desk):
     desk.units(0, 0.0)
     desk.racks(0, 0.0, without=[3])
+    assert desk.tick(29.0, queue_empty=False) == []
+    assert ticks_of(desk.send("twin.rack", 3, 0, 29.1)) == [0]
+    desk.units(1, 31.0)
     assert desk.tick(60.0, queue_empty=False) == []
-    assert ticks_of(desk.send("twin.rack", 3, 0, 60.1)) == [0]
-    desk.units(1, 61.0)
-    assert desk.tick(120.0, queue_empty=False) == []
-    assert ticks_of(desk.tick(120.0, queue_empty=True)) == [1]
+    assert ticks_of(desk.tick(60.0, queue_empty=True)) == [1]
+    desk.units(2, 61.0)
+    assert ticks_of(desk.tick(91.0, queue_empty=False)) == [2]  # who never reads everything must speak all the same
 
 
 def test_a_tick_without_any_racks_waits_three_seconds(desk):
@@ -206,8 +208,7 @@ def silent(desk: Desk, last: int, start: int = 0) -> list[Output]:
 def test_an_array_is_stale_when_it_is_ten_seconds_behind_the_median(desk):
     (out,) = silent(desk, 10)
     assert value(out, "close", "stale_n") == 0
-    outs = desk.units(11, 11.0) + desk.racks(11, 11.0, without=[2])
-    (out,) = outs  # and it is not waited for
+    (out,) = desk.units(11, 11.0) + desk.racks(11, 11.0, without=[2]) + desk.tick(11.1)  # and it is not waited for
     assert value(out, "close", "stale_n") == 1
     assert value(out, "close", "array_n") == 8
     assert read(out).dense["hall"]["stale_n"].tolist() == [0, 1, 0, 0]
@@ -215,6 +216,20 @@ def test_an_array_is_stale_when_it_is_ten_seconds_behind_the_median(desk):
     # It comes back.
     outs = desk.units(12, 12.0) + desk.racks(12, 12.0)
     assert [value(out, "close", "stale_n") for out in outs if isinstance(out, Send)][-1] == 0
+
+
+def test_nothing_is_stale_while_it_lies_unread_here(desk):
+    desk.whole(0, 0.0)
+    outs = desk.tick(0.1)
+    piled_up = range(1, 31)
+    for topic, key in UNITS:
+        for tick in piled_up:
+            outs += desk.send(topic, key, tick, 30.0)
+    for number in PARTITIONS:
+        for tick in piled_up:
+            outs += desk.send("twin.rack", number, tick, 30.0) + desk.tick(30.0, queue_empty=False)
+    assert ticks_of(outs) == list(piled_up)
+    assert {(value(out, "close", "stale_n"), value(out, "run", "age_max_s")) for out in outs} == {(0, 0)}
 
 
 def test_arrays_that_were_never_there_are_stale_after_ten_seconds_even_when_they_are_most(desk):

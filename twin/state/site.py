@@ -31,6 +31,7 @@ from twin.state.suspects import without_suspects
 from twin.state.trends import Trends
 
 RACKS_LATE_S = 3.0
+UNREAD_LATE_S = 30.0  # a tick goes out then, whatever lies unread
 KEEP_BOOKS = 4
 KEEP_TICKS = 240  # how far back a late or re-sent part still mends the sums
 FAMILIES: dict[str, Family] = {
@@ -63,10 +64,12 @@ class _Book:
     """The ticks of one run and epoch."""
 
     array_tick: np.ndarray
+    stale: np.ndarray  # by array, as it was found when nothing was unread
     trends: Trends
     ticks: OrderedDict[int, _Tick] = field(default_factory=OrderedDict)
     sequences: dict[tuple[str, str], Sequence] = field(default_factory=dict)
     unit_tick: dict[tuple[str, str], int] = field(default_factory=dict)
+    stale_units: set[tuple[str, str]] = field(default_factory=set)
     first_tick: int = -1
     watermark: int = -1
 
@@ -112,6 +115,8 @@ class SiteKeeper:
         """Do what time asks for: what waits for its run, ticks that wait for something, and sums that were mended."""
         out = self._release(now_ms)
         for book in self._books.values():
+            if queue_empty and book.ticks:
+                self._judge(book)
             out += self._send_due(book, now_ms, queue_empty=queue_empty, mended=True)
         return out
 
@@ -170,7 +175,8 @@ class SiteKeeper:
         lineage, control = (head.run, head.epoch), self._view.control
         book = self._books.get(lineage)
         if book is None:
-            book = _Book(np.full(self._site.layout.array_count, -1, dtype=np.int64), Trends(self._layout))
+            arrays = self._site.layout.array_count
+            book = _Book(np.full(arrays, -1, dtype=np.int64), np.zeros(arrays, dtype=bool), Trends(self._layout))
             before = self._books.get((head.run, head.epoch - 1))
             self._books[lineage] = book
             holds = control is not None and (control.run, control.epoch) == lineage
@@ -184,6 +190,8 @@ class SiteKeeper:
         """Go on with what is known; a plant that is rebuilt after a crash does some ticks again."""
         book.array_tick[:] = np.minimum(before.array_tick, first_tick - 1)
         book.unit_tick.update({key: min(tick, first_tick - 1) for key, tick in before.unit_tick.items()})
+        book.stale[:] = before.stale
+        book.stale_units.update(before.stale_units)
         book.first_tick = min(before.first_tick, first_tick)
         book.trends = before.trends.continued(first_tick)
 
@@ -215,6 +223,7 @@ class SiteKeeper:
             tick.units[topic, head.key] = frame
             tick.dirty = True
             book.unit_tick[topic, head.key] = max(head.tick, book.unit_tick.get((topic, head.key), -1))
+            book.stale_units.discard((topic, head.key))
             return
         number = int(frame.dense["close"]["partition"][0])
         parts = tick.parts.setdefault(number, [])
@@ -224,24 +233,32 @@ class SiteKeeper:
         if racks is not None and len(racks):
             arrays = np.unique(self._site.layout.rack_array[racks.astype(np.int64)])
             np.maximum.at(book.array_tick, arrays, head.tick)
+            book.stale[arrays] = False
 
-    def _stale(self, book: _Book, dt_s: float) -> np.ndarray:
-        """Tell which arrays are stale: behind the median tick of those that have come; absent ones since the start."""
+    def _judge(self, book: _Book) -> None:
+        """Find out who is stale: arrays behind the median tick of those that have come, units behind the newest tick.
+
+        Who never came is as old as the start. Nobody is found stale while something is unread here: of what has piled
+        up, one partition is read to its end before the next.
+        """
+        newest, tick = next(reversed(book.ticks.items()))
+        stale_ticks = STALE_AFTER_S / tick.head.dt_s
         ticks = self._array_ticks(book)
         known = ticks[book.array_tick >= 0]
-        now = np.median(known) if len(known) else next(reversed(book.ticks))
-        return np.asarray(now - ticks > STALE_AFTER_S / dt_s)
+        now = np.median(known) if len(known) else newest
+        book.stale = np.asarray(now - ticks > stale_ticks)
+        began = book.first_tick - 1
+        book.stale_units = {key for key in self._unit_keys if newest - book.unit_tick.get(key, began) > stale_ticks}
 
     @staticmethod
     def _array_ticks(book: _Book) -> np.ndarray:
         return np.where(book.array_tick < 0, book.first_tick - 1, book.array_tick)
 
     def _complete(self, book: _Book, number: int, tick: _Tick) -> bool:
-        stale_ticks = STALE_AFTER_S / tick.head.dt_s
         for key in self._unit_keys:
             # One that is past the tick has lost its frame of it, or sends it late.
-            behind = number - book.unit_tick.get(key, book.first_tick - 1)
-            if key not in tick.units and 0 <= behind <= stale_ticks:
+            past = book.unit_tick.get(key, number) > number
+            if not (key in tick.units or past or key in book.stale_units):
                 return False
         return self._racks_complete(book, number, tick)
 
@@ -249,7 +266,7 @@ class SiteKeeper:
         missing = self._partitions - tick.parts.keys()
         if not missing:
             return True
-        wanted = self._array_partition[~self._stale(book, tick.head.dt_s) & (book.array_tick < number)]
+        wanted = self._array_partition[~book.stale & (book.array_tick < number)]
         return missing.isdisjoint(wanted.tolist())
 
     def _due(self, book: _Book, number: int, tick: _Tick, now_ms: int, *, queue_empty: bool) -> bool:
@@ -258,8 +275,9 @@ class SiteKeeper:
             return True
         control = self._view.control
         if control is None or not control.lock_step:
-            # What is missing may lie unread here, however long ago the rest came.
-            return queue_empty and self._late(tick, now_ms)
+            # What is missing may lie unread here; who never reads everything must speak all the same.
+            waited_ms = now_ms - tick.first_ms
+            return (queue_empty and self._late(tick, now_ms)) or waited_ms >= 1000 * UNREAD_LATE_S
         # All that the plant sent before run.control has been read; only what the rows make of it may be on its way.
         holds = (tick.head.run, tick.head.epoch) == (control.run, control.epoch)
         passed = not holds or number <= control.settled_tick
@@ -294,7 +312,7 @@ class SiteKeeper:
         layout = self._site.layout
         parts = [part for of_partition in tick.parts.values() for part in of_partition]
         totals = total(parts, layout.hall_count)
-        stale = self._stale(book, tick.head.dt_s)
+        stale = book.stale.copy()
         stale[layout.rack_array[racks_in(parts, layout.rack_count)]] = False  # whoever reports this tick is not
         stale_n = np.bincount(layout.array_hall, weights=stale, minlength=layout.hall_count).astype(np.int64)
         site_time_s = self._site_time_s(tick.head)
@@ -302,8 +320,7 @@ class SiteKeeper:
         tick.trend |= book.trends.follow(number, tick.units, dt_s=tick.head.dt_s, site_time_s=site_time_s)
         row = picture.site_row(totals, tick.units, self._layout) | tick.trend
         book.watermark = max(book.watermark, number)
-        newest = max(int(book.array_tick.max()), number)
-        age_s = float(newest - self._array_ticks(book).min()) * tick.head.dt_s
+        age_s = float(max(0, number - self._array_ticks(book).min())) * tick.head.dt_s
         loops, errors = picture.loop_rows(tick.units, self._layout)
         frame = Frame(
             dense={
