@@ -18,7 +18,7 @@ demo: $(VENV)/.installed  ## run the twin in one process and show it (SITE=mini 
 	$(COLOSSUS) demo --site $(SITE) $(ARGS)
 
 test: lint  ## all checks and all tests
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.installed-dev  ## style, format, types, layers
 	$(VENV)/bin/ruff check
