@@ -160,6 +160,7 @@ class Loop:
         """
         if not 0 <= tick <= self.owner.tick:
             raise RunError(f"tick {tick} cannot be reached: the run has ticks 0..{self.owner.tick}")
+        self._renew()  # it may be the last of several
         plant = self._snapshots.back_to(tick + 1, self._orders.log, meanwhile=self._renew)
         self.owner.jump(tick, self._clock.now_ms())
         self.plant = plant
@@ -185,9 +186,8 @@ class Loop:
         RunError
             It stands already.
         """
-        if self._steps_left:
-            self._steps = (-1, 0)
-        else:
+        stepped, self._steps = self._steps_left > 0, (-1, 0)
+        if not (stepped and self.owner.state in ("frozen", "frozen" if frozen else "paused")):
             self.owner.pause(frozen=frozen)
 
     @property

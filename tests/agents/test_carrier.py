@@ -175,5 +175,7 @@ async def test_what_came_before_a_rebalance_holds_nothing_up(app: App) -> None:
     never, old, new = Event(2), Event(3), Event(3, generation=2)
     for event in (never, old, new):
         carrier.expect(event)
-    carrier.acknowledge([new, old])
-    assert [event.acked for event in (never, old, new)] == [0, 1, 1]
+    carrier.acknowledge([old])  # it has come again as ``new``
+    assert [event.acked for event in (never, old, new)] == [0, 0, 0]
+    carrier.acknowledge([new])
+    assert [event.acked for event in (never, old, new)] == [0, 0, 1]

@@ -106,8 +106,8 @@ def test_too_many_of_one_seat_do_not_hurt_another(live_world: World):
     ("state", "allowed"),
     [
         ("running", {"pause", "freeze", "speed", "seek", "loop", "backtrack", "snapshot", "end"}),
-        ("paused", {"resume", "step", "speed", "seek", "loop", "backtrack", "snapshot", "end"}),
-        ("frozen", {"resume", "step", "speed", "seek", "loop", "backtrack", "snapshot", "end"}),
+        ("paused", {"pause", "freeze", "resume", "step", "speed", "seek", "loop", "backtrack", "snapshot", "end"}),
+        ("frozen", {"pause", "freeze", "resume", "step", "speed", "seek", "loop", "backtrack", "snapshot", "end"}),
         ("ended", set()),
     ],
 )

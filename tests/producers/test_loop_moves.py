@@ -7,7 +7,7 @@ import pytest
 
 from producers.snapshots import Snapshots
 from tests.producers.stage import START_MS, Stage
-from twin.errors import LeaseLost, RunActive
+from twin.errors import LeaseLost, RunActive, RunError
 from twin.events.alarm import DeadLetter
 from twin.events.control import Command, CommandResult, RunControl
 from twin.events.head import split
@@ -183,7 +183,7 @@ def test_a_long_way_back_renews_the_lease(stage: Stage, monkeypatch: pytest.Monk
     stage.read("run.control", RunControl)
     loop.go_back(44)
     assert state_hash(loop.plant) == there
-    assert len(stage.read("run.control", RunControl)) == 4
+    assert len(stage.read("run.control", RunControl)) == 1 + 4
 
 
 def test_the_speed_reached_is_that_of_the_last_seconds(stage: Stage) -> None:
@@ -241,6 +241,11 @@ def test_a_pause_ends_single_steps(stage: Stage) -> None:
         stage.clock.ms += 100
     assert (loop.owner.tick, loop.owner.state) == (stands_at, "frozen")
     assert stage.ask(loop, "freeze").error is not None
+    stage.ask(loop, "resume")
+    stage.ask(loop, "pause")
+    stage.ask(loop, "step", ticks=600)
+    assert stage.ask(loop, "freeze").error is None
+    assert loop.owner.state == "frozen"
 
 
 def test_the_lease_is_alive_after_a_long_way_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,3 +307,31 @@ def test_the_epoch_that_follows_a_fill_is_announced_with_its_first_tick(stage: S
         stage.clock.ms += 5
     epoch = loop.owner.epoch
     assert stage.read("run.control", RunControl)[-1].epoch == epoch
+
+
+def test_a_request_with_a_huge_value_is_refused_and_the_run_goes_on(stage: Stage) -> None:
+    loop = stage.started()
+    assert len(stage.ask(loop, "seek", tick="x" * 5000).error or "") == 1000
+    stage.ticks(loop, 2)
+
+
+def test_a_clock_that_is_set_back_in_a_fill_makes_it_wait(stage: Stage) -> None:
+    loop = stage.started(start_ms=START_MS - 60_000, speed=60.0)
+    for _ in range(100):
+        loop.turn()
+        stage.clock.ms += 5
+    tick = loop.owner.tick
+    stage.clock.ms -= 120_000
+    loop.turn()
+    assert (loop.owner.tick, loop.owner.filling, loop.owner.epoch) == (tick, True, 0)
+
+
+def test_a_second_owner_is_refused_when_the_clock_was_set_back(stage: Stage) -> None:
+    first = stage.started()
+    stage.ticks(first, 100)
+    stage.clock.ms -= 90_000
+    with pytest.raises(RunActive):
+        stage.started("two", nonce=2)
+    first.close()
+    with pytest.raises(RunError, match="set back"):
+        stage.started("two", nonce=2)

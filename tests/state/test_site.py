@@ -172,8 +172,23 @@ def test_a_late_unit_mends_the_picture(desk):
 
 def test_a_duplicate_of_a_unit_is_dropped(desk):
     desk.send(GRID, "power-1", 0, 0.0)
-    assert desk.send(GRID, "power-1", 0, 0.0, mark="again") == [Done(("again",))]
-    assert desk.keeper.intake[GRID].duplicates == 1
+    assert desk.send(GRID, "power-1", 0, 0.0, mark="again") == []  # until its tick is out
+    (out,) = desk.units(0, 0.0, without=[GRID]) + desk.racks(0, 0.0)
+    assert {("twin.rack", "0", 0), (GRID, "power-1", 0), "again"} <= set(out.done)
+    assert desk.send(GRID, "power-1", 0, 0.1, mark="third") == [Done(("third",))]
+    assert desk.keeper.intake[GRID].duplicates == 2
+
+
+def test_a_tick_in_lock_step_of_an_epoch_that_is_over_does_not_wait_for_ever(readings):
+    run = Run(lock_step=True)
+    desk = Desk(readings, run)
+    run.say(at(0), 0)
+    desk.units(0, 0.0)
+    desk.racks(0, 0.0, without=[5])
+    desk.run.owner.jump(-1, at(0))
+    desk.run.say(at(0))
+    assert desk.tick(0.9) == []
+    assert ticks_of(desk.tick(1.0)) == [0]
 
 
 def test_what_is_too_old_to_be_mended_is_acknowledged(desk):

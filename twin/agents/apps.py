@@ -18,6 +18,7 @@ from twin.errors import MessageInvalid
 from twin.events.control import RunControl
 from twin.events.head import decode_model
 from twin.events.topics import BY_NAME, full_name
+from twin.run import check_control
 
 CONTROL = BY_NAME["run.control"]
 
@@ -109,9 +110,10 @@ def _hear_control(context: Context) -> Callable[[Record], None]:
     def hear(record: Record) -> None:
         try:
             _, control = decode_model(record.value, CONTROL.schema_id, RunControl)
-            context.view.accept(control, now_ms=context.clock.now_ms())
+            check_control(control, context.clock.now_ms())
         except MessageInvalid:
             return  # the app history counts it and keeps it aside
+        context.view.accept(control, now_ms=context.clock.now_ms())
         for told in context.control_changed:
             told()
 

@@ -96,7 +96,9 @@ class Carrier:
             return
         for event in tokens:
             message = event.message
-            unfinished = self._open.get(message.tp) if message.generation_id == self._generation else None
+            unfinished = self._open.get(message.tp)
+            if unfinished is not None and message.generation_id < self._generation:
+                continue  # it is read again, after those before it
             if unfinished is None or message.offset not in unfinished:
                 event.ack()
                 continue

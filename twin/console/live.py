@@ -21,7 +21,7 @@ from twin.events.head import Head, check_schema, decode_data, decode_model, spli
 from twin.events.instructor import Truth
 from twin.events.jobs import JobTable
 from twin.events.topics import BY_NAME, full_name
-from twin.run import RunView
+from twin.run import RunView, check_control
 from twin.site import Site
 from twin.state.checks import check_tick
 
@@ -188,6 +188,7 @@ class Live:
             places[topic, head.key] = Held(head, content, Place(topic, record.partition), record.offset)
 
     def _take_control(self, control: RunControl) -> None:
+        check_control(control, self._now_ms())
         before = self._view.control
         changed = self._view.accept(control, now_ms=self._now_ms())
         if self._view.control is not control:

@@ -27,8 +27,8 @@ _STANDING: tuple[RunState, ...] = ("paused", "frozen")
 _ALIVE: tuple[RunState, ...] = ("running", "paused", "frozen")
 # In which state of the run a request makes sense; the owner of the run has the last word.
 RUN_VERBS: Mapping[RequestVerb, tuple[RunState, ...]] = {
-    "pause": ("running",),
-    "freeze": ("running",),
+    "pause": _ALIVE,  # of one that stands it ends single steps; the owner knows whether there are any
+    "freeze": _ALIVE,
     "resume": _STANDING,
     "step": _STANDING,
     "speed": _ALIVE,

@@ -9,7 +9,8 @@ from twin.events.head import RUN_PATTERN
 RunKind = Literal["live", "replay", "drill"]
 RunState = Literal["running", "paused", "frozen", "ended"]
 RUN_STATE_CODES: dict[RunState, int] = {"ended": 0, "paused": 1, "frozen": 2, "running": 3}
-Text = Annotated[str, Field(max_length=1000)]
+TEXT_MAX = 1000
+Text = Annotated[str, Field(max_length=TEXT_MAX)]
 
 
 class Message(BaseModel):

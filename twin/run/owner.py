@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from twin.errors import LeaseLost, RunActive, RunError
-from twin.events.control import Line, RunControl, RunKind, RunState
-from twin.run.line import line_from, ms_per_tick, site_time_s, site_time_text, tick_due, ts_at
+from twin.events.control import TEXT_MAX, Line, RunControl, RunKind, RunState
+from twin.run.line import AHEAD_MS, line_from, ms_per_tick, site_time_s, site_time_text, tick_due, ts_at
 from twin.run.view import newer
 
 SPEED_MIN, SPEED_MAX = 0.01, 10_000.0
@@ -139,14 +139,14 @@ class RunOwner:
             raise LeaseLost(f"run {self.run} was taken over by {seen.owner} as {seen.run} epoch {seen.epoch}")
 
     def pause(self, *, frozen: bool = False) -> None:
-        """Stand still; the lease goes on being renewed.
+        """Stand still; the lease goes on being renewed. A run that is paused can be frozen.
 
         Raises
         ------
         RunError
-            It does not run.
+            It stands already, or has ended.
         """
-        self._need("pause", "running")
+        self._need("pause", "running", *(("paused",) if frozen else ()))
         self.state = "frozen" if frozen else "paused"
 
     def resume(self, now_ms: int) -> None:
@@ -224,7 +224,8 @@ class RunOwner:
 
     def catch_up(self, now_ms: int) -> bool:
         """Turn a run that filled the past, and has caught up, into one at real time; return whether it did."""
-        if not self._filling or self.state != "running" or self.due(now_ms):
+        set_back = now_ms + AHEAD_MS < self.last_ts  # the clock: nothing is due, and nothing is caught up
+        if not self._filling or self.state != "running" or self.due(now_ms) or set_back:
             return False
         self._open(self.tick + 1, self.state, now_ms, continues=True, leaves_past=True)
         return True
@@ -265,7 +266,7 @@ class RunOwner:
             sent_ms=now_ms,
             lease_expires_ms=now_ms + (0 if self.state == "ended" else LEASE_MS),
             answers=answers,
-            error=error,
+            error=error and error[:TEXT_MAX],
         )
 
     def _open(

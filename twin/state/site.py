@@ -143,7 +143,7 @@ class SiteKeeper:
         if topic != RACK:
             verdict = intake.number(book.sequences.setdefault((topic, head.key), Sequence()), head.seq)
             if verdict == "duplicate":
-                return [Done((arrival.token,))]
+                return self._again(book, arrival)
             intake.late += verdict == "late"
         tick = self._tick(book, head, now_ms)
         if tick is None:
@@ -156,6 +156,15 @@ class SiteKeeper:
             return [Done((arrival.token,))]
         tick.tokens.append(arrival.token)
         return self._send_due(book, now_ms, queue_empty=False)
+
+    @staticmethod
+    def _again(book: _Book, arrival: Arrival) -> list[Output]:
+        """Acknowledge what is known already: with its tick, for until that is out nobody else has dealt with it."""
+        tick = book.ticks.get(arrival.head.tick)
+        if tick is None or not tick.dirty:
+            return [Done((arrival.token,))]
+        tick.tokens.append(arrival.token)
+        return []
 
     def _decode(self, topic: str, head: Head, data: bytes) -> Frame:
         if topic == RACK:
@@ -236,7 +245,7 @@ class SiteKeeper:
             book.stale[arrays] = False
 
     def _judge(self, book: _Book) -> None:
-        """Find out who is stale: arrays behind the median tick of those that have come, units behind the newest tick.
+        """Find out who is stale: arrays and units behind the median tick of the arrays that have come.
 
         Who never came is as old as the start. Nobody is found stale while something is unread here: of what has piled
         up, one partition is read to its end before the next.
@@ -248,7 +257,7 @@ class SiteKeeper:
         now = np.median(known) if len(known) else newest
         book.stale = np.asarray(now - ticks > stale_ticks)
         began = book.first_tick - 1
-        book.stale_units = {key for key in self._unit_keys if newest - book.unit_tick.get(key, began) > stale_ticks}
+        book.stale_units = {key for key in self._unit_keys if now - book.unit_tick.get(key, began) > stale_ticks}
 
     @staticmethod
     def _array_ticks(book: _Book) -> np.ndarray:
@@ -281,7 +290,9 @@ class SiteKeeper:
         # All that the plant sent before run.control has been read; only what the rows make of it may be on its way.
         holds = (tick.head.run, tick.head.epoch) == (control.run, control.epoch)
         passed = not holds or number <= control.settled_tick
-        return queue_empty and passed and self._racks_complete(book, number, tick)
+        # The rows may have gone over to the next epoch without a word of what was missing.
+        left = not holds and self._late(tick, now_ms)
+        return queue_empty and ((passed and self._racks_complete(book, number, tick)) or left)
 
     def _send_due(self, book: _Book, now_ms: int, *, queue_empty: bool, mended: bool = False) -> list[Output]:
         """Send the ticks that are complete or have waited long enough, in order, and, if asked, the mended ones."""
