@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.agents.messages import control, mark
-from tests.whole.house import House
+from tests.whole.house import House, until
 from twin.agents import follower as module
 from twin.agents.follower import Follower
 from twin.bus.base import Reader, Record
@@ -41,14 +41,6 @@ async def following(bus: MemoryBus, **handlers: Callable[[Record], None]) -> Asy
         yield
     finally:
         await follower.stop()
-
-
-async def until(so: Callable[[], bool]) -> None:
-    for _ in range(20_000):
-        if so():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never comes")
 
 
 async def test_all_of_the_past_is_handled_before_it_has_started(bus: MemoryBus) -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.agents.messages import LAYOUT, RUN, TS, control, data_of, dead_letter, jobs, message, result
-from tests.whole.house import FlakyStore, HandClock, House
+from tests.whole.house import FlakyStore, HandClock, House, until
 from twin.agents import history
 from twin.agents.apps import make_app
 from twin.agents.context import Context
@@ -54,14 +54,6 @@ def store(house: House, monkeypatch: pytest.MonkeyPatch) -> Picky:
 def publish(house: House, *records: Record) -> None:
     for record in records:
         house.bus.publish(record.topic, record.value, key=record.key)
-
-
-async def until(so: Callable[[], bool]) -> None:
-    for _ in range(20_000):
-        if so():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never comes")
 
 
 def units(store: Store) -> list[str]:

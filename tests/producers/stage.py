@@ -73,6 +73,14 @@ class Stage:
                 loop.turn()
                 self.clock.ms += 50
 
+    def stands(self, loop: Loop) -> None:
+        """Fail if a tick comes within ten seconds."""
+        tick = loop.owner.tick
+        for _ in range(100):
+            loop.turn()
+            self.clock.ms += 100
+        assert loop.owner.tick == tick
+
     def read(self, topic: str, model: Any) -> list[Any]:
         return [model.model_validate_json(split(record.value)[1]) for record in self.taps[topic].poll(0.0)]
 

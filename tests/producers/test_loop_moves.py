@@ -214,11 +214,7 @@ def test_steps_end_with_the_epoch_that_they_were_ordered_in(stage: Stage) -> Non
     stage.ask(loop, "resume")
     stage.ticks(loop, 3)
     stage.ask(loop, "pause")
-    stands_at = loop.owner.tick
-    for _ in range(100):
-        loop.turn()
-        stage.clock.ms += 100
-    assert loop.owner.tick == stands_at
+    stage.stands(loop)
     far = stage.clock.ms + 10_000
     order = Command(id="c", run=loop.owner.run, verb="turbine.start", unit="turbine-9", by="t", expires_ms=far)
     stage.send(loop, "commands", order, "turbine-9")
@@ -235,11 +231,8 @@ def test_a_pause_ends_single_steps(stage: Stage) -> None:
     stage.ask(loop, "step", ticks=600)
     stage.ticks(loop, 10)
     assert stage.ask(loop, "freeze").error is None
-    stands_at = loop.owner.tick
-    for _ in range(100):
-        loop.turn()
-        stage.clock.ms += 100
-    assert (loop.owner.tick, loop.owner.state) == (stands_at, "frozen")
+    stage.stands(loop)
+    assert loop.owner.state == "frozen"
     assert stage.ask(loop, "freeze").error is not None
     stage.ask(loop, "resume")
     stage.ask(loop, "pause")

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,15 @@ _NUMBERS = itertools.count()
 START_MS = 1_795_504_800_000
 SETTLE_ROUNDS = 20_000
 SESSION_TIMEOUT_S = 1.5
+
+
+async def until(so: Callable[[], bool]) -> None:
+    """Give way until it is so."""
+    for _ in range(20_000):
+        if so():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never comes")
 
 
 class HandClock:

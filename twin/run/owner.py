@@ -179,7 +179,7 @@ class RunOwner:
             _check_catches_up(speed)
         self._open(self.tick + 1, self.state, now_ms, continues=True, plan=replace(self.plan, speed=speed))
 
-    def jump(self, tick: int, now_ms: int, *, state: RunState | None = None) -> None:
+    def jump(self, tick: int, now_ms: int) -> None:
         """Go on from another tick (seek, loop, backtrack): a new epoch that does not continue.
 
         A run that fills the past gives that up: from here it is shown now, at real time.
@@ -197,7 +197,7 @@ class RunOwner:
         self._need("jump", "running", "paused", "frozen")
         if not -1 <= tick <= self.tick:
             raise RunError(f"tick {tick} cannot be reached: the run has ticks 0..{self.tick}")
-        self._open(tick + 1, state or self.state, now_ms, continues=False, leaves_past=True)
+        self._open(tick + 1, self.state, now_ms, continues=False, leaves_past=True)
         self.tick = tick
 
     def end(self) -> None:
