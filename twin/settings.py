@@ -1,7 +1,7 @@
 """Where things are: addresses, folders and secrets from ``COLOSSUS_*``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from twin.errors import SettingInvalid
 
 MIN_TOKEN_CHARACTERS = 32
+KafkaSecurity = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class Settings(BaseSettings):
@@ -24,6 +26,18 @@ class Settings(BaseSettings):
         Where the console listens, and further names by which it may be called.
     console_url, console_token
         How the command line reaches a running console.
+    kafka
+        Brokers to begin with, ``host:port`` with commas; ``None``: there is no Kafka.
+    kafka_security, kafka_ca_file, kafka_cert_file, kafka_key_file
+        TLS: which authority signs the brokers' certificates, and a certificate of ours where they ask for one.
+    kafka_sasl, kafka_user, kafka_password
+        Who we are, where ``kafka_security`` is one of ``sasl_*``.
+    influx_url, influx_org, influx_token
+        The history of the stack; ``None``: there is none.
+    influx_admin_token
+        For ``colossus store`` alone.
+    health_host, health_port
+        Where a process of the stack tells how it does; port 0 is any free one.
     """
 
     model_config = SettingsConfigDict(env_prefix="COLOSSUS_", extra="ignore", frozen=True)
@@ -38,6 +52,20 @@ class Settings(BaseSettings):
     console_token_observer: SecretStr | None = Field(default=None, min_length=MIN_TOKEN_CHARACTERS)
     console_url: str | None = None
     console_token: SecretStr | None = None
+    kafka: str | None = Field(default=None, pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")
+    kafka_security: KafkaSecurity = "plaintext"
+    kafka_ca_file: Path | None = None
+    kafka_cert_file: Path | None = None
+    kafka_key_file: Path | None = None
+    kafka_sasl: SaslMechanism = "PLAIN"
+    kafka_user: str | None = None
+    kafka_password: SecretStr | None = None
+    influx_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    influx_org: str = "colossus"
+    influx_token: SecretStr | None = None
+    influx_admin_token: SecretStr | None = None
+    health_host: str = "127.0.0.1"
+    health_port: int = Field(default=0, ge=0, le=65535)
 
     @field_validator("console_hosts", mode="before")
     @classmethod
@@ -60,6 +88,6 @@ def load_settings(**flags: object) -> Settings:
         problems = []
         for error in exc.errors(include_url=False):
             name = f"COLOSSUS_{'_'.join(str(part) for part in error['loc'][:1]).upper()}"
-            value = "" if "TOKEN" in name else f" is {str(error['input'])[:80]!r}:"
+            value = "" if "TOKEN" in name or "PASSWORD" in name else f" is {str(error['input'])[:80]!r}:"
             problems.append(f"{name}{value} {error['msg']}")
         raise SettingInvalid("; ".join(problems)) from exc

@@ -15,7 +15,10 @@ from twin.events.control import Command
 from twin.events.topics import MAX_MESSAGE_BYTES, Topic
 
 # name of the class: the test module that runs the suite over it
-IMPLEMENTATIONS = {"MemoryBus": "tests/bus/test_memory_contract.py"}
+IMPLEMENTATIONS = {
+    "KafkaBus": "tests/stack/test_kafka_contract.py",
+    "MemoryBus": "tests/bus/test_memory_contract.py",
+}
 
 
 class Harness(ABC):

@@ -39,7 +39,9 @@ class Topic:
     compacted
         Whether the last message of each key is kept for ever.
     retention_bytes, retention_s
-        How much of the whole topic is kept, whichever is reached first; the memory bus holds both in RAM.
+        How much of the whole topic is kept, whichever is reached first; the memory bus holds it in RAM.
+    stack_factor
+        How many times ``retention_bytes`` a Kafka keeps, on disk: as long as the store may be away.
     instructor
         Whether a trainee must never read it.
     rate
@@ -55,6 +57,12 @@ class Topic:
     retention_bytes: int = 8 * _MIB
     retention_s: int = 1800
     instructor: bool = False
+    stack_factor: int = 1
+
+    @property
+    def disk_bytes(self) -> int:
+        """How much of the whole topic a Kafka keeps."""
+        return self.retention_bytes * self.stack_factor
 
     @property
     def schema_id(self) -> str:
@@ -63,11 +71,11 @@ class Topic:
 
 
 TOPICS: tuple[Topic, ...] = (
-    Topic("telemetry.gpu", TELEMETRY_GPU, GPU_PARTITIONS, "array", "1 Hz", retention_bytes=192 * _MIB),
-    Topic("telemetry.chillers", TELEMETRY_CHILLERS, 1, "cooling plant", "1 Hz"),
-    Topic("telemetry.turbines", TELEMETRY_TURBINES, 1, "power plant", "1 Hz"),
-    Topic("telemetry.grid", TELEMETRY_GRID, 1, "power plant", "1 Hz"),
-    Topic("telemetry.network", TELEMETRY_NETWORK, 1, "hall", "1 Hz"),
+    Topic("telemetry.gpu", TELEMETRY_GPU, GPU_PARTITIONS, "array", "1 Hz", retention_bytes=192 * _MIB, stack_factor=32),
+    Topic("telemetry.chillers", TELEMETRY_CHILLERS, 1, "cooling plant", "1 Hz", stack_factor=8),
+    Topic("telemetry.turbines", TELEMETRY_TURBINES, 1, "power plant", "1 Hz", stack_factor=8),
+    Topic("telemetry.grid", TELEMETRY_GRID, 1, "power plant", "1 Hz", stack_factor=8),
+    Topic("telemetry.network", TELEMETRY_NETWORK, 1, "hall", "1 Hz", stack_factor=8),
     Topic("telemetry.jobs", JobTable, 1, "scheduler", "event"),
     Topic("commands", Command, 1, "unit", "event"),
     Topic("command_results", CommandResult, 1, "unit", "event"),
@@ -75,9 +83,15 @@ TOPICS: tuple[Topic, ...] = (
     Topic("run.control", RunControl, 1, "run.control", "1 Hz", compacted=True),
     Topic("twin.marks", Mark, 1, "kind and asset", "event", compacted=True),
     Topic(
-        "twin.rack", TWIN_RACK, GPU_PARTITIONS, "source partition (and array, late)", "1 Hz", retention_bytes=96 * _MIB
+        "twin.rack",
+        TWIN_RACK,
+        GPU_PARTITIONS,
+        "source partition (and array, late)",
+        "1 Hz",
+        retention_bytes=96 * _MIB,
+        stack_factor=16,
     ),
-    Topic("twin.site", TWIN_SITE, 1, "site", "1 Hz"),
+    Topic("twin.site", TWIN_SITE, 1, "site", "1 Hz", stack_factor=8),
     Topic("twin.health", Health, 1, "process", "0.2 Hz"),
     Topic("alarm.candidates", AlarmCandidate, 1, "rule", "event"),
     Topic("alarms", Alarm, 1, "rule@asset", "event", compacted=True),
