@@ -9,8 +9,9 @@ from producers.family import Producer
 from producers.orders import Orders
 from producers.publisher import Publisher
 from producers.requests import Requests
+from producers.resume import Left
 from producers.snapshots import Snapshots
-from twin.bus.base import Bus
+from twin.bus.base import Bus, Record
 from twin.errors import LeaseLost, MessageInvalid, RunActive, RunError
 from twin.events.control import RunControl
 from twin.events.head import decode_model
@@ -94,9 +95,32 @@ class Loop:
             Another run holds the namespace.
         """
         now_ms = self._clock.now_ms()
-        self._listen(now_ms)
+        self._hear(self._control.read_up(), now_ms)
         self.owner.begin(run, seen=self._view.control, now_ms=now_ms)
         self._snapshots = Snapshots(self._snapshot_dir / run, self._site)
+        self._open(now_ms)
+
+    def resume(self, left: Left) -> None:
+        """Take the lease of a crashed owner, and go on with its run from where it came to.
+
+        Raises
+        ------
+        RunActive
+            It lives, or another has taken the run over.
+        """
+        now_ms = self._clock.now_ms()
+        self._hear(self._control.read_up(), now_ms)
+        seen = self._view.control or left.control
+        if (seen.run, seen.epoch) != (left.control.run, left.control.epoch):
+            raise RunActive(f"run {left.control.run} has gone on as {seen.run}, epoch {seen.epoch}, of {seen.owner}")
+        self.plant = left.plant
+        self.owner.resume_crashed(seen, tick=left.plant.tick - 1, now_ms=now_ms)
+        self._snapshots = left.snapshots
+        self._orders.adopt(left.log, left.answered, left.waiting)
+        self._open(now_ms)
+
+    def _open(self, now_ms: int) -> None:
+        """Say that the run is ours, and keep the first way back to it."""
         self._snapshots.sweep(now_ms)
         try:
             self._say(now_ms)  # whoever began at the same moment has written too
@@ -166,6 +190,7 @@ class Loop:
         self.plant = plant
         self._orders.forget_after(tick + 1)
         self._snapshots.forget_after(tick + 1)
+        self.save_snapshot()  # each branch begins with one: who resumes after a crash finds the branch by it
 
     def save_snapshot(self) -> None:
         """Write a snapshot, and tell where it lies."""
@@ -277,12 +302,15 @@ class Loop:
     def _listen(self, now_ms: int) -> None:
         """Take in what has come on ``run.control``."""
         while records := self._control.poll(0.0):
-            for record in records:
-                try:
-                    _, control = decode_model(record.value, BY_NAME["run.control"].schema_id, RunControl)
-                    self._view.accept(control, now_ms=now_ms)
-                except MessageInvalid as exc:
-                    logger.warning("control=invalid offset=%d reason=%s", record.offset, exc)
+            self._hear(records, now_ms)
+
+    def _hear(self, records: Iterable[Record], now_ms: int) -> None:
+        for record in records:
+            try:
+                _, control = decode_model(record.value, BY_NAME["run.control"].schema_id, RunControl)
+                self._view.accept(control, now_ms=now_ms)
+            except MessageInvalid as exc:
+                logger.warning("control=invalid offset=%d reason=%s", record.offset, exc)
 
 
 def run_until_stopped(loop: Loop, stop: threading.Event) -> None:

@@ -1,7 +1,7 @@
 """What reaches the plant from outside: commands and injects, applied before the next step, answered, remembered."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -45,6 +45,12 @@ class Orders:
         self._waiting: list[Record] = []
         self._ids: dict[str, None] = {}
         self.log: list[TimedCommand | TimedInject] = []
+
+    def adopt(self, log: list[TimedCommand | TimedInject], answered: Iterable[str], waiting: Iterable[Record]) -> None:
+        """Take over what another owner of the run has applied, has answered, and has not."""
+        self.log = list(log)
+        self._ids = dict.fromkeys(answered)
+        self._waiting = list(waiting)
 
     def gather(self) -> None:
         """Take in what has come; it waits for the next step here, not on the bus."""

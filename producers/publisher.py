@@ -43,16 +43,15 @@ class Publisher:
             for reading in producer.readings(plant, first_of_epoch=first):
                 head = self._head(producer.topic, reading.key, tick, ts)
                 value = encode(head, reading.data)
-                self._bus.publish(topic, value, key=reading.key.encode(), partition=reading.partition, timestamp_ms=ts)
+                # Stamped by the bus with the time of its coming: a bus forgets by that, and a run may be of the past.
+                self._bus.publish(topic, value, key=reading.key.encode(), partition=reading.partition)
                 sent += 1
         return sent
 
     def message(self, topic: str, key: str, data: BaseModel, *, tick: int, ts: int) -> None:
         """Publish one message that is no frame."""
         head = self._head(topic, key, tick, ts)
-        self._bus.publish(
-            full_name(topic, self._namespace), encode_model(head, data), key=key.encode(), timestamp_ms=ts
-        )
+        self._bus.publish(full_name(topic, self._namespace), encode_model(head, data), key=key.encode())
 
     def dead_letter(self, topic: str, record: Record, reason: str) -> None:
         """Keep bytes aside that are no message of their topic."""

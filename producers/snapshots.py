@@ -78,6 +78,11 @@ class Snapshots:
         self._thin_out()
         return SnapshotReference(tick=plant.tick, path=str(path), sha256=digest, bytes=len(data), schema_id=SCHEMA)
 
+    def adopt(self, reference: SnapshotReference) -> None:
+        """Take over a snapshot that another owner of the run has saved into this folder."""
+        path = self._folder / Path(reference.path).name
+        self._saved[reference.tick] = _Saved(reference.tick, path, reference.sha256)
+
     def _thin_out(self) -> None:
         """Drop the one that is missed least: the way back from any tick grows with how long ago it is."""
         while len(self._saved) > KEEP_N:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-import logging
+import os
 import re
+import socket
 import sys
 import threading
 import webbrowser
@@ -12,22 +13,30 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from twin.errors import SettingInvalid, TwinError, explain
+from twin.errors import SettingInvalid, StartError, TwinError, explain
+from twin.process import set_up_log
 from twin.settings import load_settings
 
 if TYPE_CHECKING:
     from twin.console.client import ConsoleClient
-    from twin.embedded import Entrance
+    from twin.run import Clock, RunPlan
+    from twin.settings import Settings
+    from twin.site import Site
+    from twin.stack import Entrance, Process
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 site_app = typer.Typer(no_args_is_help=True, help="Sites: what exists.")
 topics_app = typer.Typer(no_args_is_help=True, help="Topics of the bus.")
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks: print figures.")
 run_app = typer.Typer(no_args_is_help=True, help="The run of a running twin.")
+up_app = typer.Typer(no_args_is_help=True, help="One process of the stack, on a Kafka and an InfluxDB.")
+store_app = typer.Typer(no_args_is_help=True, help="The history of the stack.")
 app.add_typer(site_app, name="site")
 app.add_typer(topics_app, name="topics")
 app.add_typer(bench_app, name="bench")
 app.add_typer(run_app, name="run")
+app.add_typer(up_app, name="up")
+app.add_typer(store_app, name="store")
 
 EXIT_USAGE = 2
 _PAST = re.compile(r"^-(\d+(?:\.\d+)?)([smhd])$")
@@ -36,11 +45,20 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 SiteOption = Annotated[str, typer.Option("--site", help="A site of `colossus site list`, or a path to a site file.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="As-built values and chance follow from it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SpeedOption = Annotated[
+    float | None, typer.Option(help="Simulated seconds per second; 0: as fast as possible. Default 1, with --from 60.")
+]
+FromOption = Annotated[str | None, typer.Option("--from", help="Begin in the past (-6h) and catch up.")]
+WeatherOption = Annotated[str, typer.Option(help="Begin in the typical year, MM-DDTHH:MM.")]
+OperatorOption = Annotated[bool, typer.Option(help="Let the automatic operator run the plant.")]
+PortOption = Annotated[int | None, typer.Option(help="Of the console.")]
+NameOption = Annotated[str | None, typer.Option(help="Of this process; two of a namespace must differ.")]
+WEATHER_AT = "07-15T14:00"
 
 
 def main() -> None:
     """Run the command line; what goes wrong is one line on standard error, and exit code 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up_log()
     try:
         app()
     except TwinError as exc:
@@ -77,36 +95,23 @@ def past_ms(text: str | None, now_ms: int) -> int | None:
 def demo(
     site: SiteOption = "colossus1",
     seed: SeedOption = 7,
-    speed: Annotated[
-        float | None,
-        typer.Option(help="Simulated seconds per second; 0: as fast as possible. Default 1, with --from 60."),
-    ] = None,
-    start: Annotated[str | None, typer.Option("--from", help="Begin in the past (-6h) and catch up.")] = None,
-    weather_at: Annotated[str, typer.Option(help="Begin in the typical year, MM-DDTHH:MM.")] = "07-15T14:00",
-    port: Annotated[int | None, typer.Option(help="Of the console.")] = None,
+    speed: SpeedOption = None,
+    start: FromOption = None,
+    weather_at: WeatherOption = WEATHER_AT,
+    port: PortOption = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of history and snapshots.")] = None,
-    operator: Annotated[bool, typer.Option(help="Let the automatic operator run the plant.")] = True,
+    operator: OperatorOption = True,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Run the whole twin in this process and show it."""
     from twin.console.client import open_door
     from twin.embedded import Embedded
-    from twin.run import FILL_SPEED, RunPlan, SystemClock
+    from twin.run import SystemClock
     from twin.site import load_site
 
     settings = load_settings(console_port=port, data_dir=data_dir)
-    found = load_site(site)
-    clock = SystemClock()
-    plan = RunPlan(
-        site=found.id,
-        site_crc=found.crc,
-        seed=seed,
-        dt_s=1.0,
-        weather_at=weather_at,
-        speed=speed if speed is not None else (1.0 if start is None else FILL_SPEED),
-        start_ms=past_ms(start, clock.now_ms()),
-        automatic_operator=operator,
-    )
+    found, clock = load_site(site), SystemClock()
+    plan = _plan(found, clock, seed=seed, speed=speed, start=start, weather_at=weather_at, operator=operator)
     twin = Embedded(settings, found, plan, clock=clock)
     with contextlib.ExitStack() as doors:
 
@@ -115,6 +120,30 @@ def demo(
             _greet(entrance, browser=browser)
 
         asyncio.run(twin.run(greet))
+
+
+def _plan(
+    site: "Site",
+    clock: "Clock",
+    *,
+    seed: int,
+    speed: float | None,
+    start: str | None,
+    weather_at: str,
+    operator: bool,
+) -> "RunPlan":
+    from twin.run import FILL_SPEED, RunPlan
+
+    return RunPlan(
+        site=site.id,
+        site_crc=site.crc,
+        seed=seed,
+        dt_s=1.0,
+        weather_at=weather_at,
+        speed=speed if speed is not None else (1.0 if start is None else FILL_SPEED),
+        start_ms=past_ms(start, clock.now_ms()),
+        automatic_operator=operator,
+    )
 
 
 def _greet(entrance: "Entrance", *, browser: bool) -> None:
@@ -126,6 +155,143 @@ def _greet(entrance: "Entrance", *, browser: bool) -> None:
         # In a thread of its own: it may take its time, and the twin runs in this one.
         address = f"{entrance.url}/enter?token={entrance.one_time_token}"
         threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
+
+
+@up_app.command("producers")
+def up_producers(
+    site: SiteOption = "colossus1",
+    seed: SeedOption = 7,
+    speed: SpeedOption = None,
+    start: FromOption = None,
+    weather_at: WeatherOption = WEATHER_AT,
+    operator: OperatorOption = True,
+    anew: Annotated[bool, typer.Option("--new", help="Leave a run alone whose owner died.")] = False,
+    name: NameOption = None,
+) -> None:
+    """Run the plant: a new run, or the one that a process which died has left, from where it came to."""
+    from producers.process import Begun, run_process
+    from twin.run import SystemClock
+    from twin.site import load_site
+
+    settings, found, clock = load_settings(), load_site(site), SystemClock()
+    plan = _plan(found, clock, seed=seed, speed=speed, start=start, weather_at=weather_at, operator=operator)
+
+    def started(begun: Begun) -> None:
+        how = "begun" if begun.tick < 0 else f"gone on with from tick {begun.tick}, as epoch {begun.epoch}"
+        typer.echo(f"run {begun.run} {how}; {begun.health_url}")
+
+    run_process(
+        settings, found, plan, name=name or _process_name("producers"), clock=clock, anew=anew, on_started=started
+    )
+
+
+@up_app.command("rows")
+def up_rows(site: SiteOption = "colossus1", name: NameOption = None) -> None:
+    """Keep the rows of arrays; start as many as you like."""
+    _up_worker("rows", site, name)
+
+
+@up_app.command("site")
+def up_site(site: SiteOption = "colossus1", name: NameOption = None) -> None:
+    """Keep the state of the site; a second one stands by."""
+    _up_worker("site", site, name)
+
+
+@up_app.command("history")
+def up_history(site: SiteOption = "colossus1", name: NameOption = None) -> None:
+    """Write the history into InfluxDB; start as many as you like."""
+    _up_worker("history", site, name)
+
+
+@up_app.command("console")
+def up_console(site: SiteOption = "colossus1", port: PortOption = None, name: NameOption = None) -> None:
+    """Serve the console."""
+    from twin.console.client import open_door
+
+    settings = load_settings(console_port=port)
+    with contextlib.ExitStack() as doors:
+
+        def started(health_url: str, entrance: "Entrance") -> None:
+            doors.enter_context(open_door(settings, entrance.url, entrance.tokens["instructor"]))
+            typer.echo(f"console: {health_url}")
+            _greet(entrance, browser=False)
+
+        asyncio.run(_process("console", settings, site, name).run_console(started))
+
+
+def _up_worker(kind: str, site: str, name: str | None) -> None:
+    process = _process(kind, load_settings(), site, name)
+    asyncio.run(process.run_worker(kind, lambda url: typer.echo(f"{process.name} works; {url}")))
+
+
+def _process(kind: str, settings: "Settings", site: str, name: str | None) -> "Process":
+    from twin.run import SystemClock
+    from twin.site import load_site
+    from twin.stack import Process
+
+    return Process(settings, load_site(site), name or _process_name(kind), SystemClock())
+
+
+def _process_name(kind: str) -> str:
+    return f"{kind}-{socket.gethostname()}-{os.getpid()}"
+
+
+@topics_app.command("create")
+def topics_create() -> None:
+    """Create all topics on the Kafka of COLOSSUS_KAFKA; those that are there stay as they are."""
+    from twin.bus.access import kafka_access
+    from twin.bus.base import check_topics
+    from twin.bus.kafka import KafkaBus
+    from twin.events.topics import TOPICS
+
+    settings = load_settings()
+    with contextlib.closing(KafkaBus(kafka_access(settings), name="colossus")) as bus:
+        bus.create_topics(TOPICS, settings.namespace)
+        check_topics(bus, settings.namespace)
+    typer.echo(f"{len(TOPICS)} topics are there")
+
+
+@store_app.command("init")
+def store_init(
+    tokens: Annotated[Path, typer.Option(help="Folder for the tokens of the writer and the reader.")] = Path("data"),
+) -> None:
+    """Prepare the InfluxDB of COLOSSUS_INFLUX_URL: buckets, retention, mappings, two tokens; can be run again."""
+    from twin.store.influx_setup import init
+
+    url, org, admin_token = _influx()
+    made = init(url, org, admin_token, load_settings().namespace)
+    for role, token in made._asdict().items():
+        file = tokens / f"influx-token-{role}"
+        try:
+            tokens.mkdir(parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(token)
+        except OSError as exc:
+            raise StartError(f"the token of the {role} cannot be written to {file}: {exc.strerror}") from exc
+        typer.echo(f"{role}: COLOSSUS_INFLUX_TOKEN_FILE={file}")
+
+
+@store_app.command("prune")
+def store_prune() -> None:
+    """Delete what is older than its bucket keeps."""
+    from twin.run import SystemClock
+    from twin.store.influx import open_influx
+
+    url, org, admin_token = _influx()
+    with contextlib.closing(open_influx(url, org, admin_token, load_settings().namespace)) as store:
+        pruned = store.prune(SystemClock().now_ms())
+    typer.echo(f"{pruned} buckets held something that is older than they keep: it is deleted")
+
+
+def _influx() -> tuple[str, str, str]:
+    settings = load_settings()
+    if settings.influx_url is None or settings.influx_admin_token is None:
+        raise SettingInvalid(
+            "COLOSSUS_INFLUX_URL and COLOSSUS_INFLUX_ADMIN_TOKEN (or _FILE) are needed: one that may do everything; "
+            "a new server takes the one that you choose"
+        )
+    return settings.influx_url, settings.influx_org, settings.influx_admin_token.get_secret_value()
 
 
 @site_app.command("list")

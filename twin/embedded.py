@@ -12,91 +12,28 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import faust
-from pydantic import SecretStr
 
 from producers.families import PRODUCERS
 from producers.loop import Loop, run_until_stopped
 from twin.agents.apps import APPS, make_app
 from twin.agents.context import Context
-from twin.agents.follower import Follower
+from twin.agents.worker import Worker
 from twin.bus.memory import MemoryBus
-from twin.console.app import make_console
-from twin.console.context import ConsoleContext, Param, Verb
-from twin.console.seats import Role, Seats, tokens_from
-from twin.console.server import listen, serve, url_of
-from twin.errors import StartError
 from twin.events.layout import FrameLayout
 from twin.events.topics import TOPICS, full_name
-from twin.plant import COMMANDS
 from twin.run import Clock, RunOwner, RunPlan, SystemClock, new_run_id, utc_text
 from twin.settings import Settings
 from twin.site import Site
+from twin.stack import Entrance, serve_console
 from twin.store import Store
 from twin.store.duck import open_store
 
 logger = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 30.0
 SETTLE_TIMEOUT_S = 20.0
 PRESSURE_MAX = 0.5  # share of the retention that may lie unread
-
-
-@dataclass(frozen=True, slots=True)
-class Entrance:
-    """How to get into the console of this process.
-
-    Attributes
-    ----------
-    url
-        Its address.
-    tokens
-        One per role.
-    one_time_token
-        Lets one browser in as instructor, once.
-    """
-
-    url: str
-    tokens: dict[Role, str]
-    one_time_token: str
-
-
-@dataclass(slots=True)
-class Worker:
-    """One running app of the observer."""
-
-    app: faust.App
-    follower: Follower
-    context: Context
-
-    async def start(self) -> None:
-        """Start the follower, then the app."""
-        await self.follower.start()
-        self.app.loop = asyncio.get_running_loop()
-        self.app.finalize()
-        async with asyncio.timeout(START_TIMEOUT_S):
-            await self.app.start()
-        self.check()
-
-    async def stop(self) -> None:
-        """Stop the app with a goodbye to its group, then the follower."""
-        await self.app.stop()
-        await self.follower.stop()
-
-    def check(self) -> None:
-        """Raise what ended the app, if something did.
-
-        Raises
-        ------
-        StartError
-            The app has crashed.
-        """
-        if self.app.crashed:
-            raise StartError(f"the app {self.context.worker} has failed") from self.app.crash_reason
 
 
 def make_worker(kind: str, number: int, bus: MemoryBus, layout: FrameLayout, clock: Clock, **more: Any) -> Worker:
@@ -114,7 +51,7 @@ def make_worker(kind: str, number: int, bus: MemoryBus, layout: FrameLayout, clo
     context = Context(
         worker=f"{kind}-{number}",
         namespace=more.pop("namespace", ""),
-        broker=f"memory://{bus.name}",
+        faust={"broker": f"memory://{bus.name}"},
         bus=bus,
         layout=layout,
         clock=clock,
@@ -233,35 +170,8 @@ class Embedded:
         """
         assert self.bus is not None  # noqa: S101
         assert self.store is not None  # noqa: S101
-        settings = self.settings
-        given: dict[Role, SecretStr | None] = {
-            "instructor": settings.console_token_instructor,
-            "trainee": settings.console_token_trainee,
-            "observer": settings.console_token_observer,
-        }
-        tokens = tokens_from({role: token.get_secret_value() if token else None for role, token in given.items()})
-        seats = Seats(tokens, now_ms=self.clock.now_ms)
-        listening = listen(settings.console_host, settings.console_port)
-        url = url_of(settings.console_host, listening)
-        app = make_console(
-            ConsoleContext(
-                site=self.site,
-                bus=self.bus,
-                store=self.store,
-                seats=seats,
-                now_ms=self.clock.now_ms,
-                version=version("colossus-twin"),
-                port=listening.getsockname()[1],
-                hosts=settings.console_hosts,
-                namespace=settings.namespace,
-                catalogue=tuple(catalogue()),
-            )
-        )
-        await serve(
-            app,
-            listening,
-            stop=stop,
-            on_started=lambda: on_started(Entrance(url, tokens, seats.one_time_token("instructor"))),
+        await serve_console(
+            self.settings, self.site, self.bus, self.store, clock=self.clock, stop=stop, on_started=on_started
         )
 
     async def run(self, on_started: Callable[[Entrance], None]) -> None:
@@ -330,14 +240,3 @@ class _Gate:
             return self._bus.settled()
         hurries = plan.speed != 1.0 or owner.filling
         return self._bus.pressure(self._all if hurries else self._state) < PRESSURE_MAX
-
-
-def catalogue() -> Iterable[Verb]:
-    """List the plant's commands as the console shows them."""
-    for command in COMMANDS.values():
-        params = tuple(
-            Param(param.name, param.name.rpartition("_")[2] if "_" in param.name else "", param.low, param.high)
-            for param in command.params
-        )
-        for kind in command.kinds:
-            yield Verb(command.verb, kind, params)

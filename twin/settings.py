@@ -1,9 +1,9 @@
 """Where things are: addresses, folders and secrets from ``COLOSSUS_*``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from twin.errors import SettingInvalid
@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     influx_url, influx_org, influx_token
         The history of the stack; ``None``: there is none.
     influx_admin_token
-        For ``colossus store`` alone.
+        For ``colossus store`` alone. Of each secret of InfluxDB, ``_file`` names a file that holds it instead.
     health_host, health_port
         Where a process of the stack tells how it does; port 0 is any free one.
     """
@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     influx_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
     influx_org: str = "colossus"
     influx_token: SecretStr | None = None
+    influx_token_file: Path | None = None
     influx_admin_token: SecretStr | None = None
+    influx_admin_token_file: Path | None = None
     health_host: str = "127.0.0.1"
     health_port: int = Field(default=0, ge=0, le=65535)
 
@@ -71,6 +73,19 @@ class Settings(BaseSettings):
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        read = {}
+        for name in ("influx_token", "influx_admin_token"):
+            file = values.get(f"{name}_file")
+            if file is not None and values.get(name) is None:
+                try:
+                    read[name] = Path(file).read_text(encoding="utf-8").strip()
+                except (OSError, UnicodeDecodeError) as exc:
+                    raise SettingInvalid(f"COLOSSUS_{name.upper()}_FILE: {file} cannot be read: {exc}") from exc
+        return values | read
 
 
 def load_settings(**flags: object) -> Settings:

@@ -20,7 +20,7 @@ from twin.events.topics import TOPICS
 
 FILES = {
     "__init__.py", "apps.py", "carrier.py", "context.py", "follower.py", "health.py", "history.py", "points.py",
-    "pulse.py", "rows.py", "site.py",
+    "pulse.py", "rows.py", "site.py", "worker.py",
 }  # fmt: skip
 NEEDED = [
     ("rows", "run.control"),
@@ -47,7 +47,7 @@ def test_there_are_three_apps_and_history_holds_the_least() -> None:
 async def test_an_app_is_the_consumer_group_of_its_name(name: str, namespace: str) -> None:
     bus = MemoryBus("groups")
     try:
-        app, _ = make_app(name, Context("w", namespace, "memory://groups", bus, LAYOUT, HandClock()))
+        app, _ = make_app(name, Context("w", namespace, {"broker": "memory://groups"}, bus, LAYOUT, HandClock()))
         assert app.conf.id == (f"{namespace}.{name}" if namespace else name)
         assert app.conf.stream_buffer_maxsize == APPS[name].buffer_n
     finally:

@@ -117,13 +117,15 @@ def test_the_lag_of_a_group_is_what_it_has_not_committed(bus: KafkaBus) -> None:
     read = 0
     while read < 10:
         read += len(member.poll(0.2))
+    assert bus.lag(group, topic) == 10
     member.commit()
-    member.close()
     assert bus.lag(group, topic) == 0
     for _ in range(3):
         bus.publish(topic, b"more", key=b"k", partition=1)
     bus.flush()
     assert bus.lag(group, topic) == 3
+    member.close()
+    assert bus.lag(group, topic) is None
 
 
 # -- who we are

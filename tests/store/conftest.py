@@ -8,8 +8,10 @@ import pytest
 from tests.store.implementations import IMPLEMENTATIONS, Open
 from twin.store import Store
 
+EMBEDDED = [opening for opening in IMPLEMENTATIONS.values() if opening is not None]
 
-@pytest.fixture(params=list(IMPLEMENTATIONS), ids=lambda kind: kind.__name__)
+
+@pytest.fixture(params=EMBEDDED, ids=[kind.__name__ for kind, opening in IMPLEMENTATIONS.items() if opening])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """A function that closes the store, if it is open, and opens it again on the same data."""
     opened: list[Store] = []
@@ -17,7 +19,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     def again() -> Store:
         if opened:
             opened.pop().close()
-        opened.append(IMPLEMENTATIONS[request.param](tmp_path / "history"))
+        opened.append(request.param(tmp_path / "history"))
         return opened[-1]
 
     yield again

@@ -78,7 +78,7 @@ def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
     kind = APPS[name]
     app = _App(
         full_name(name, context.namespace),
-        broker=context.broker,
+        **context.faust,
         store="memory://",
         TableManager=Tables,  # there are no tables; the stock manager sleeps a second to make sure
         origin="twin",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from twin.bus.base import Bus, Record
 from twin.events.derived import SinkHealth
@@ -20,8 +21,8 @@ class Context:
     ----------
     worker
         Name of this worker; two workers of one app differ.
-    broker
-        What Faust connects to (``memory://demo``, ``kafka://…``).
+    faust
+        How Faust reaches the bus: ``broker`` (``memory://demo``, ``kafka://…``), and its credentials if need be.
     store
         Only the app ``history`` has one.
     history_within_s
@@ -30,7 +31,7 @@ class Context:
 
     worker: str
     namespace: str
-    broker: str
+    faust: Mapping[str, Any]
     bus: Bus
     layout: FrameLayout
     clock: Clock

@@ -7,7 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from twin.events.topics import Topic
+from twin.errors import BusError, UnknownTopic
+from twin.events.topics import TOPICS, Topic, full_name
+
+READ_UP_POLL_S = 0.1
 
 
 class Record(NamedTuple):
@@ -50,6 +53,24 @@ class Reader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop reading."""
+
+    def read_up(self, timeout_s: float = 10.0) -> list[Record]:
+        """Return all that the topics held when the reader began.
+
+        Raises
+        ------
+        BusError
+            It did not come within ``timeout_s`` [s] of waiting.
+        """
+        records: list[Record] = []
+        waits_left = round(timeout_s / READ_UP_POLL_S)
+        while not self.caught_up():
+            came = self.poll(READ_UP_POLL_S)
+            records += came
+            waits_left -= not came
+            if waits_left < 0:
+                raise BusError(f"what the bus holds did not come within {timeout_s:g} s: look whether it is well")
+        return records
 
 
 class Member(ABC):
@@ -118,6 +139,8 @@ class Bus(ABC):
             ``None`` is a tombstone: it ends the key in a compacted topic.
         partition
             ``None``: by hash of the key.
+        timestamp_ms
+            ``None``: now. A Kafka forgets by it: what is older than the topic keeps is gone at once.
 
         Raises
         ------
@@ -156,3 +179,30 @@ class Bus(ABC):
     @abstractmethod
     def close(self) -> None:
         """Flush and stop."""
+
+
+def check_topics(bus: Bus, namespace: str = "") -> None:
+    """Look whether all topics of the table are there as it says.
+
+    Raises
+    ------
+    BusError
+        Which are missing or have another number of partitions, and what to do.
+    """
+    missing, wrong = [], []
+    for topic in TOPICS:
+        name = full_name(topic.name, namespace)
+        try:
+            partitions = bus.partitions(name)
+        except UnknownTopic:
+            missing.append(name)
+            continue
+        if partitions != topic.partitions:
+            wrong.append(f"{name} has {partitions} partitions, not {topic.partitions}")
+    if wrong:
+        raise BusError(
+            f"{'; '.join(wrong)}: delete what is wrong and run `colossus topics create`, or choose another namespace "
+            "(COLOSSUS_NAMESPACE)"
+        )
+    if missing:
+        raise UnknownTopic(f"there is no topic {', '.join(missing)}: run `colossus topics create`")

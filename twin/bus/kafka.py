@@ -8,15 +8,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaProducer
-from kafka.errors import CoordinatorNotAvailableError, KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import OffsetSpec
+from kafka.errors import (
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAlreadyExistsError,
+)
 from kafka.serializer import Serializer
 
-from twin.bus.access import KafkaAccess
-from twin.bus.base import Bus, OnPlaces, Place, Start
+from twin.bus.access import KafkaAccess, kafka_access
+from twin.bus.base import Bus, OnPlaces, Place, Start, check_topics
 from twin.bus.kafka_readers import KafkaMember, KafkaReader, reading_options
 from twin.errors import BusError, MessageTooLarge, UnknownTopic
 from twin.events.topics import MAX_MESSAGE_BYTES, Topic, full_name
+from twin.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -252,20 +260,20 @@ class KafkaBus(Bus):
             self._admin.describe_cluster()
 
     def lag(self, group: str, topic: str) -> int | None:
-        """Return how many messages of a topic a group has not committed; ``None``: it has never committed any."""
+        """Return how many messages of a topic a group has not committed; ``None``: nobody is in the group."""
+        places = [TopicPartition(topic, partition) for partition in range(self.partitions(topic))]
         with self._translated():
             try:
-                committed = self._committed(group, topic)
-            except CoordinatorNotAvailableError:  # of a cluster that no group has used yet
+                if not self._admin.describe_groups([group])[group]["members"]:
+                    return None
+                committed = self._admin.list_group_offsets({group: places})[group]
+            except (CoordinatorNotAvailableError, GroupIdNotFoundError):  # no group has been here yet
                 return None
-            if not committed:
-                return None
-            ends = self._admin.list_partition_offsets(dict.fromkeys(committed, "latest"))
-        return sum(max(0, int(ends[place].offset) - offset) for place, offset in committed.items())
-
-    def _committed(self, group: str, topic: str) -> dict[Any, int]:
-        offsets = self._admin.list_group_offsets(group).get(group, {})
-        return {place: at.offset for place, at in offsets.items() if place.topic == topic and at.offset >= 0}
+            begins = self._admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
+            ends = self._admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
+        return sum(
+            int(ends[place].offset) - max(int(begins[place].offset), int(committed[place].offset)) for place in places
+        )
 
     def close(self) -> None:
         if self._closed:
@@ -295,6 +303,30 @@ class KafkaBus(Bus):
                 f"Kafka at {self.access.brokers}: {type(exc).__name__}: {exc}: start it (make servers), or mend "
                 "COLOSSUS_KAFKA and COLOSSUS_KAFKA_*"
             ) from exc
+
+
+@contextmanager
+def connected(settings: Settings, name: str) -> Iterator[KafkaBus]:
+    """Connect to the Kafka of the settings, and look whether its topics are those of the table.
+
+    Parameters
+    ----------
+    settings
+        Where it is.
+    name
+        Of this process.
+
+    Raises
+    ------
+    SettingInvalid, BusError
+        What is missing, and what to do.
+    """
+    bus = KafkaBus(kafka_access(settings), name=name)
+    try:
+        check_topics(bus, settings.namespace)
+        yield bus
+    finally:
+        bus.close()
 
 
 class _Values(Serializer):

@@ -106,7 +106,7 @@ class RunOwner:
         self._open(0, "running", now_ms, continues=False)
 
     def resume_crashed(self, seen: RunControl, *, tick: int, now_ms: int) -> None:
-        """Go on with the run of a crashed owner: the same run, a new epoch that continues.
+        """Go on with the run of a crashed owner: the same run, a new epoch that continues; one that stood stands.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class RunOwner:
         self.run, self.epoch, self.tick = seen.run, seen.epoch, tick
         self.last_ts = _last_ts_possible(seen, now_ms)
         self._filling = False
-        self._open(tick + 1, "running", now_ms, continues=True)
+        self._open(tick + 1, seen.state, now_ms, continues=True)
 
     def check(self, seen: RunControl, *, now_ms: int) -> None:
         """Compare with what stands on ``run.control``.

@@ -1,0 +1,176 @@
+"""The plant's process: one run on a Kafka, begun anew, or gone on with where an owner that died has left it."""
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from producers.families import PRODUCERS
+from producers.loop import Loop, run_until_stopped
+from producers.pace import Pace
+from producers.resume import Left, find_left, plan_of
+from twin.bus.base import Bus, Record
+from twin.bus.kafka import KafkaBus, connected
+from twin.errors import MessageInvalid, RunActive, RunError, SettingInvalid
+from twin.events.control import RunControl
+from twin.events.head import decode_model
+from twin.events.layout import FrameLayout
+from twin.events.topics import BY_NAME, full_name
+from twin.process import Health, HealthDoor, stop_on_signal, watching
+from twin.run import Clock, RunPlan, RunView, new_run_id, utc_text
+from twin.settings import Settings
+from twin.site import Site
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a process of the plant has begun.
+
+    Attributes
+    ----------
+    run, epoch
+        Its run.
+    tick
+        The last tick done before; -1 for a new run.
+    health_url
+        Where the process tells how it does.
+    """
+
+    run: str
+    epoch: int
+    tick: int
+    health_url: str
+
+
+def run_process(
+    settings: Settings,
+    site: Site,
+    plan: RunPlan,
+    *,
+    name: str,
+    clock: Clock,
+    anew: bool,
+    on_started: Callable[[Begun], None],
+) -> None:
+    """Run the plant until a signal or the end of the run; then the lease is free and all is sent.
+
+    Parameters
+    ----------
+    settings
+        Where things are.
+    site, plan
+        What runs.
+    name
+        Of this process.
+    anew
+        Begin a new run even where one was left by an owner that died.
+    on_started
+        Told what has begun.
+
+    Raises
+    ------
+    TwinError
+        It cannot start, or what ended it.
+    """
+    stop = threading.Event()
+    health = Health(name, clock.now_ms)
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_signal(stop.set))
+        door = stack.enter_context(HealthDoor(health, settings.health_host, settings.health_port))
+        bus = stack.enter_context(connected(settings, name))
+        health.fact("lost_n", lambda: dict(bus.lost_n))
+        left = None if anew else look_for_left(bus, settings, site, clock, stop)
+        if stop.is_set():
+            return
+        loop = _loop(bus, settings, site, plan if left is None else plan_of(left.control), name, clock)
+        if left is None:
+            loop.start(new_run_id(utc_text(clock.now_ms()), secrets.randbits(16)))
+        else:
+            loop.resume(left)
+        owner = loop.owner
+        health.fact("run", lambda: {"run": owner.run, "epoch": owner.epoch, "tick": owner.tick, "state": owner.state})
+        stack.enter_context(watching(health, {"kafka": bus.check}))
+        health.enter("ok")
+        on_started(Begun(owner.run, owner.epoch, owner.tick, door.url))
+        run_until_stopped(loop, stop)
+
+
+def _loop(bus: KafkaBus, settings: Settings, site: Site, plan: RunPlan, name: str, clock: Clock) -> Loop:
+    layout = FrameLayout(site)
+    return Loop(
+        bus,
+        settings.namespace,
+        site,
+        plan,
+        owner=f"{name}-{secrets.token_hex(4)}",
+        producers=[make(layout) for make in PRODUCERS.values()],
+        clock=clock,
+        snapshot_dir=settings.data_dir / "snapshots",
+        may_go_on=Pace(bus, settings.namespace, layout, clock.now_ms).open_for,
+    )
+
+
+def look_for_left(bus: Bus, settings: Settings, site: Site, clock: Clock, stop: threading.Event) -> Left | None:
+    """Return the run that an owner who died has left, ``None`` if there is none.
+
+    It waits until the lease has run out.
+
+    Raises
+    ------
+    RunActive
+        The owner lives.
+    SettingInvalid
+        The run is of another site.
+    """
+    control = _wait_for_lease(bus, settings.namespace, clock, stop)
+    if control is None:
+        return None
+    if control.site_crc != site.crc:
+        raise SettingInvalid(
+            f"run {control.run} of site {control.site} was left by {control.owner}, which has died: go on with it "
+            f"(--site {control.site}), or begin a new run (--new)"
+        )
+    try:
+        return find_left(
+            bus, settings.namespace, site, control, settings.data_dir / "snapshots", meanwhile=lambda: None
+        )
+    except RunError as exc:
+        logger.warning("run=%s given_up reason=%s", control.run, exc)
+        return None
+
+
+def _wait_for_lease(bus: Bus, namespace: str, clock: Clock, stop: threading.Event) -> RunControl | None:
+    """Wait until the lease of the namespace is free; return the last word of its owner, if it did not end its run."""
+    view = RunView()
+    reader = bus.follow(full_name("run.control", namespace))
+    try:
+        _hear(view, reader.read_up(), clock)
+        first = view.control
+        while (seen := view.control) is not None and seen.state != "ended" and not stop.is_set():
+            wait_ms = seen.lease_expires_ms - clock.now_ms()
+            if first is not None and seen.sent_ms > first.sent_ms:
+                raise RunActive(
+                    f"run {seen.run} of {seen.owner} is {seen.state} in this namespace: end it (colossus run end), or "
+                    "choose another namespace (COLOSSUS_NAMESPACE)"
+                )
+            if wait_ms <= 0:
+                return seen
+            _hear(view, reader.poll(min(wait_ms / 1000, LOOK_EVERY_S)), clock)
+    finally:
+        reader.close()
+    return None
+
+
+def _hear(view: RunView, records: list[Record], clock: Clock) -> None:
+    for record in records:
+        try:
+            _, control = decode_model(record.value, BY_NAME["run.control"].schema_id, RunControl)
+        except MessageInvalid:
+            continue  # the loop tells of it
+        view.accept(control, now_ms=clock.now_ms())

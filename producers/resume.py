@@ -1,0 +1,204 @@
+"""What a crashed owner left on the topics and on disk: its plant, rebuilt, and the orders that it has not answered."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from producers.orders import AUTOMATIC_OPERATOR
+from producers.snapshots import Snapshots
+from twin.bus.base import Bus, Record
+from twin.errors import MessageInvalid, RunError
+from twin.events.control import Command, CommandResult, RunControl
+from twin.events.head import Head, decode_model, split
+from twin.events.instructor import Inject, SnapshotReference, Truth
+from twin.events.topics import BY_NAME, full_name
+from twin.plant import Plant, TimedCommand, TimedInject
+from twin.run import RunPlan
+from twin.site import Site
+
+logger = logging.getLogger(__name__)
+
+WITNESS = "telemetry.grid"  # a topic of each tick, of one partition: its last message tells how far the run came
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A run without an owner.
+
+    Attributes
+    ----------
+    control
+        Its last ``run.control``.
+    plant
+        As it was after the last tick that was published.
+    snapshots
+        Those that can still be used.
+    log
+        What was applied since the first of them.
+    answered
+        Ids of the orders that have been dealt with.
+    waiting
+        Orders without an answer, in their order.
+    """
+
+    control: RunControl
+    plant: Plant
+    snapshots: Snapshots
+    log: list[TimedCommand | TimedInject]
+    answered: frozenset[str]
+    waiting: list[Record]
+
+
+def plan_of(control: RunControl) -> RunPlan:
+    """Return the plan of a run that is under way."""
+    return RunPlan(
+        site=control.site,
+        site_crc=control.site_crc,
+        seed=control.seed,
+        dt_s=control.dt_s,
+        weather_at=control.weather_at,
+        kind=control.kind,
+        speed=control.speed,
+        automatic_operator=control.automatic_operator,
+        lock_step=control.lock_step,
+    )
+
+
+def find_left(
+    bus: Bus, namespace: str, site: Site, control: RunControl, folder: Path, *, meanwhile: Callable[[], None]
+) -> Left:
+    """Rebuild what the owner of a run left.
+
+    Parameters
+    ----------
+    bus, namespace
+        Where it published.
+    site
+        Of the run.
+    control
+        Its last ``run.control``.
+    folder
+        Where the snapshots of all runs lie.
+    meanwhile
+        Called now and then on a long way.
+
+    Raises
+    ------
+    RunError
+        No snapshot of the run can be used.
+    """
+    past = _Past(bus, namespace, control.run)
+    told = past.of("instructor.snapshots", SnapshotReference)
+    # Each branch of a run begins with a snapshot in an epoch of its own: what this epoch has saved, and what has been
+    # applied since, is of the branch that the run was on.
+    epoch = max((head.epoch for head, _ in told), default=-1)
+    references = [reference for head, reference in told if head.epoch == epoch]
+    orders = _Orders(past)
+    why = RunError(f"no snapshot of run {control.run} is known")
+    for n in range(len(references), 0, -1):
+        snapshots = Snapshots(folder / control.run, site)
+        for reference in references[:n]:
+            snapshots.adopt(reference)
+        log = [action for of, action in orders.applied if of >= epoch and action.tick >= references[0].tick]
+        last_tick = max(control.settled_tick, past.last_tick())
+        tick = max(last_tick + 1, references[n - 1].tick, *(action.tick for action in log), 0)
+        try:
+            plant = snapshots.back_to(tick, log, meanwhile=meanwhile)
+        except RunError as exc:
+            why = exc  # one before it may do
+            continue
+        logger.warning("run=%s rebuilt tick=%d actions=%d", control.run, tick, len(log))
+        return Left(control, plant, snapshots, log, orders.answered, orders.waiting)
+    raise why
+
+
+class _Past:
+    """What topics still hold of one run."""
+
+    def __init__(self, bus: Bus, namespace: str, run: str) -> None:
+        self._bus = bus
+        self._namespace = namespace
+        self.run = run
+
+    def records(self, topic: str) -> list[Record]:
+        reader = self._bus.read([full_name(topic, self._namespace)], start="beginning")
+        try:
+            return reader.read_up()
+        finally:
+            reader.close()
+
+    def of(self, topic: str, model: type[M]) -> list[tuple[Head, M]]:
+        """Return the run's messages of a topic, oldest first; what is broken is passed over."""
+        found = []
+        for record in self.records(topic):
+            try:
+                head, data = decode_model(record.value, BY_NAME[topic].schema_id, model)
+            except MessageInvalid:
+                continue  # it was kept aside when it came
+            if head.run == self.run:
+                found.append((head, data))
+        return found
+
+    def last_tick(self) -> int:
+        """Return the last tick of the run that was published, -1 for none."""
+        heads = []
+        for record in self.records(WITNESS):
+            try:
+                head, _ = split(record.value)
+            except MessageInvalid:
+                continue
+            if head.run == self.run:
+                heads.append(head)
+        return max(heads, key=lambda head: (head.epoch, head.tick)).tick if heads else -1
+
+
+class _Orders:
+    """The orders of one run: applied, answered, waiting."""
+
+    def __init__(self, past: _Past) -> None:
+        results, truths = past.of("command_results", CommandResult), past.of("instructor.truth", Truth)
+        by_people = [(head, result) for head, result in results if result.by != AUTOMATIC_OPERATOR]
+        self.answered = frozenset(
+            [result.command_id for _, result in by_people] + [truth.inject_id for _, truth in truths]
+        )
+        injects = {inject.id: inject for _, inject in past.of("instructor.injects", Inject)}
+        self.applied: list[tuple[int, TimedCommand | TimedInject]] = [
+            (head.epoch, TimedCommand(result.applied_tick, result.verb, result.unit, dict(result.params)))
+            for head, result in by_people
+            if result.accepted
+        ]
+        for head, truth in truths:
+            inject = injects.get(truth.inject_id)
+            if truth.applied and inject is not None:
+                self.applied.append((head.epoch, _timed(inject, truth.applied_tick)))
+        self.waiting = [
+            record
+            for topic, model in (("commands", Command), ("instructor.injects", Inject))
+            for record in past.records(topic)
+            if self._waits(record, topic, model, past.run)
+        ]
+
+    def _waits(self, record: Record, topic: str, model: type[Command] | type[Inject], run: str) -> bool:
+        try:
+            _, order = decode_model(record.value, BY_NAME[topic].schema_id, model)
+        except MessageInvalid:
+            return False
+        return order.run == run and order.id not in self.answered
+
+
+def _timed(inject: Inject, tick: int) -> TimedInject:
+    return TimedInject(
+        tick,
+        inject.kind,
+        inject.target,
+        severity=inject.severity,
+        ramp_s=inject.ramp_s,
+        delay_s=inject.delay_s,
+        hold_s=inject.hold_s,
+        params=dict(inject.params),
+    )
