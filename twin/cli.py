@@ -356,15 +356,23 @@ def bench_stream(
     site: SiteOption = "colossus1",
     seconds: Annotated[int, typer.Option(min=5, help="How long.")] = 60,
     embedded: Annotated[bool, typer.Option("--embedded", help="All in one process, over the memory bus.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="How many workers of the app rows, each a process.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Run plant, bus, apps and history: what is sent and stored, how late, CPU and memory."""
-    from benchmarks.printing import show
-    from benchmarks.stream import run_embedded
+    """Run plant, bus, apps, history and console: what is sent and stored, how late, CPU and memory.
 
-    if not embedded:
-        raise SettingInvalid("bench stream needs --embedded: it runs all in one process, over the memory bus")
-    show(run_embedded(site, seconds=seconds), as_json=as_json)
+    On the Kafka and InfluxDB of the settings, every process apart.
+    """
+    from benchmarks.printing import show
+
+    if embedded:
+        from benchmarks.stream import run_embedded
+
+        show(run_embedded(site, seconds=seconds), as_json=as_json)
+    else:
+        from benchmarks.stack import run_stack
+
+        show(run_stack(load_settings(), site, seconds=seconds, rows=rows), as_json=as_json)
 
 
 @bench_app.command("trip")

@@ -16,6 +16,7 @@ from twin.agents.apps import make_app
 from twin.agents.context import Context
 from twin.agents.worker import Worker
 from twin.bus.base import Bus
+from twin.bus.faust_kafka import faust_options
 from twin.bus.kafka import KafkaBus, connected
 from twin.console.app import make_console
 from twin.console.context import ConsoleContext, Param, Verb
@@ -153,7 +154,7 @@ class Process:
             context = Context(
                 worker=self.name,
                 namespace=self.settings.namespace,
-                faust=bus.access.faust(),
+                faust=faust_options(bus.access),
                 bus=bus,
                 layout=FrameLayout(self.site),
                 clock=self.clock,

@@ -1,4 +1,4 @@
-"""How Kafka is reached: the same address and credentials for kafka-python and for Faust."""
+"""How Kafka is reached: one address and one set of credentials for kafka-python and for Faust."""
 
 import ssl
 from dataclasses import dataclass
@@ -33,14 +33,16 @@ class KafkaAccess:
     password: str = ""
 
     @property
-    def _tls(self) -> bool:
+    def tls(self) -> bool:
+        """Whether the way is encrypted."""
         return self.security.endswith("ssl")
 
     @property
-    def _sasl(self) -> bool:
+    def sasl(self) -> bool:
+        """Whether we say who we are."""
         return self.security.startswith("sasl")
 
-    def _context(self) -> ssl.SSLContext | None:
+    def context(self) -> ssl.SSLContext | None:
         """Make the context of TLS.
 
         Raises
@@ -48,7 +50,7 @@ class KafkaAccess:
         SettingInvalid
             A file is missing, or holds no certificate or key.
         """
-        if not self._tls:
+        if not self.tls:
             return None
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
@@ -66,28 +68,14 @@ class KafkaAccess:
         options: dict[str, Any] = {
             "bootstrap_servers": self.brokers.split(","),
             "security_protocol": self.security.upper(),
-            "ssl_context": self._context(),
+            "ssl_context": self.context(),
         }
-        if self._sasl:
+        if self.sasl:
             options |= {
                 "sasl_mechanism": self.mechanism,
                 "sasl_plain_username": self.user,
                 "sasl_plain_password": self.password,
             }
-        return options
-
-    def faust(self) -> dict[str, Any]:
-        """Return the options of a Faust app."""
-        import faust  # who only publishes need not load it
-
-        options: dict[str, Any] = {"broker": [f"kafka://{broker}" for broker in self.brokers.split(",")]}
-        context = self._context()
-        if self._sasl:
-            options["broker_credentials"] = faust.SASLCredentials(
-                username=self.user, password=self.password, mechanism=self.mechanism, ssl_context=context
-            )
-        elif context is not None:
-            options["broker_credentials"] = faust.SSLCredentials(context)
         return options
 
 
