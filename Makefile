@@ -9,16 +9,30 @@ PY := $(VENV)/bin/python
 COLOSSUS := $(PY) -m twin
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint format schemas bench clean
+.PHONY: help demo test test-stack soak servers servers-stop lint format schemas bench bench-stack clean
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s%s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.installed  ## run the twin in one process and show it (SITE=mini for small machines, ARGS=... for flags)
 	$(COLOSSUS) demo --site $(SITE) $(ARGS)
 
-test: lint  ## all checks and all tests
-	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+test: lint  ## all checks, and all tests that need only Python
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist worksteal --ignore=tests/stack
+
+test-stack: $(VENV)/.installed-dev  ## tests on a real Kafka and a real InfluxDB, which it fetches, starts and stops
+	$(PY) -m tests.stack.servers fetch
+	$(PY) -m pytest -q tests/stack
+
+soak: $(VENV)/.installed-dev  ## the same with outages of minutes, and how fast the history makes up for them
+	$(PY) -m pytest -q tests/stack/test_workers_and_outages.py --outage-s 180
+	$(PY) -m benchmarks.outage --seconds 600
+
+servers: $(VENV)/.installed-dev  ## start a real Kafka and a real InfluxDB without Docker, and leave them running
+	$(PY) -m tests.stack.servers start
+
+servers-stop: $(VENV)/.installed-dev  ## stop them; their data stays in .servers/
+	$(PY) -m tests.stack.servers stop
 
 lint: $(VENV)/.installed-dev  ## style, format, types, layers
 	$(VENV)/bin/ruff check
@@ -36,6 +50,9 @@ schemas: $(VENV)/.installed  ## write the JSON Schema of every topic
 bench: $(VENV)/.installed  ## print the figures of the plant alone and of the whole process
 	$(COLOSSUS) bench plant --site $(SITE)
 	$(COLOSSUS) bench stream --embedded --site $(SITE)
+
+bench-stack: servers  ## print the figures of the stream with every process apart, on these servers
+	set -a; . .servers/settings; $(COLOSSUS) bench stream --site $(SITE)
 
 clean:  ## remove the environment and all caches; data/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -11,6 +11,8 @@ import pytest
 from twin.cli import past_ms
 from twin.errors import SettingInvalid
 from twin.events.topics import TOPICS
+from twin.settings import load_settings
+from twin.stack import open_history
 
 
 def colossus(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -123,6 +125,61 @@ def test_a_console_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "console.json").mkdir()
     done = colossus("demo", "--site", "mini", "--no-browser", "--port", "0", "--data-dir", str(tmp_path))
     refused(done, "console.json", "COLOSSUS_DATA_DIR")
+
+
+# -- the stack, where it is not there
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("process", ["producers", "rows", "history", "console"])
+def test_no_process_of_the_stack_starts_without_a_kafka(tmp_path: Path, process: str) -> None:
+    done = colossus("up", process, "--site", "mini", COLOSSUS_DATA_DIR=str(tmp_path))
+    refused(done, "COLOSSUS_KAFKA is not set", "COLOSSUS_KAFKA=127.0.0.1:9092", "colossus demo")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("reads_only", [False, True])
+@pytest.mark.parametrize("known", [{}, {"influx_url": "http://127.0.0.1:1"}, {"influx_token": "x"}])
+def test_a_history_without_an_influxdb_says_what_to_set(known: dict[str, str], reads_only: bool) -> None:
+    with pytest.raises(SettingInvalid, match=r"COLOSSUS_INFLUX_URL and COLOSSUS_INFLUX_TOKEN .*colossus store init"):
+        open_history(load_settings(**known), reads_only=reads_only)
+
+
+def test_topics_are_not_made_where_nobody_listens() -> None:
+    address = free_address()
+    done = colossus("topics", "create", COLOSSUS_KAFKA=address)
+    refused(done, address, "make servers", "COLOSSUS_KAFKA")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "known"),
+    [("prune", {}), ("init", {}), ("init", {"URL": "http://127.0.0.1:1"}), ("init", {"ADMIN_TOKEN": "x" * 40})],
+)
+def test_a_store_is_not_touched_without_its_address_and_a_token(verb: str, known: dict[str, str]) -> None:
+    done = colossus("store", verb, **{f"COLOSSUS_INFLUX_{name}": value for name, value in known.items()})
+    refused(done, "COLOSSUS_INFLUX_URL", "COLOSSUS_INFLUX_ADMIN_TOKEN (or _FILE)")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_store_is_not_made_where_nobody_listens(tmp_path: Path) -> None:
+    address = free_address()
+    way = {"COLOSSUS_INFLUX_URL": f"http://{address}", "COLOSSUS_INFLUX_ADMIN_TOKEN": "not-to-be-seen"}
+    done = colossus("store", "init", "--tokens", str(tmp_path / "tokens"), **way)
+    refused(done, address, "COLOSSUS_INFLUX_URL")
+    assert "not-to-be-seen" not in done.stderr
+    assert not (tmp_path / "tokens").exists()
+
+
+def test_the_stream_is_not_measured_without_servers() -> None:
+    done = colossus("bench", "stream", "--site", "mini")
+    refused(done, "COLOSSUS_KAFKA", "COLOSSUS_INFLUX_URL", "COLOSSUS_INFLUX_ADMIN_TOKEN", "--embedded")
+    assert done.stderr.count("\n") == 1
 
 
 def test_how_long_ago() -> None:

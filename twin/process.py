@@ -191,3 +191,6 @@ def set_up_log() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for client in ("aiokafka", "kafka"):
+        # They tell of every attempt to reach a broker that is away; ``Health`` tells of it once.
+        logging.getLogger(client).setLevel(logging.CRITICAL)

@@ -187,7 +187,7 @@ class Process:
         TwinError
             It cannot start, or has failed.
         """
-        async with self._surroundings(store=True) as (bus, store, health, url, ends):
+        async with self._surroundings(store=True, reads_only=True) as (bus, store, health, url, ends):
             assert store is not None  # noqa: S101  (asked for)
 
             def started(entrance: Entrance) -> None:
@@ -198,7 +198,7 @@ class Process:
 
     @contextlib.asynccontextmanager
     async def _surroundings(
-        self, *, store: bool
+        self, *, store: bool, reads_only: bool = False
     ) -> AsyncIterator[tuple[KafkaBus, InfluxStore | None, Health, str, asyncio.Event]]:
         """Open the health endpoint, the bus and, if asked for, the history; close them at the end."""
         loop, ends = asyncio.get_running_loop(), asyncio.Event()
@@ -211,14 +211,14 @@ class Process:
             checks = {"kafka": bus.check}
             history = None
             if store:
-                history = stack.enter_context(contextlib.closing(open_history(self.settings)))
+                history = stack.enter_context(contextlib.closing(open_history(self.settings, reads_only=reads_only)))
                 checks["influxdb"] = history.check
             stack.enter_context(watching(health, checks))
             yield bus, history, health, door.url, ends
 
 
-def open_history(settings: Settings) -> InfluxStore:
-    """Open the InfluxDB of the settings.
+def open_history(settings: Settings, *, reads_only: bool) -> InfluxStore:
+    """Open the InfluxDB of the settings; who reads only needs the reader's token only.
 
     Raises
     ------
@@ -235,6 +235,7 @@ def open_history(settings: Settings) -> InfluxStore:
         settings.influx_org,
         settings.influx_token.get_secret_value(),
         settings.namespace,
+        reads_only=reads_only,
     )
 
 

@@ -1,14 +1,31 @@
 """What the tests of the stack share: the real servers, started once and stopped at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+
+pytest.register_assert_rewrite(
+    "tests.bus.contract", "tests.stack.theatre", "tests.store.test_contract", "tests.store.test_contract_roll_up"
+)
 
 from tests.stack.servers.influx import Influx
 from tests.stack.servers.kafka import Kafka
 from tests.stack.servers.running import free_ports
+from tests.stack.theatre import Theatre
 
-pytest.register_assert_rewrite("tests.bus.contract", "tests.store.test_contract", "tests.store.test_contract_roll_up")
+
+def pytest_configure(config: pytest.Config) -> None:
+    # kafka-python leaves the sockets of connections that failed to the garbage collector.
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--outage-s", type=int, default=30, help="how long InfluxDB is away [s]")
+
+
+@pytest.fixture
+def outage_s(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--outage-s"))
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +49,19 @@ def influx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influx]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def theatre_of(
+    kafka: Kafka, influx: Influx, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Theatre]]:
+    """A function that opens a namespace of a site on the servers."""
+    opened: list[Theatre] = []
+
+    def of(site: str) -> Theatre:
+        opened.append(Theatre(kafka, influx, tmp_path_factory.mktemp("theatre"), site))
+        return opened[-1]
+
+    yield of
+    for theatre in opened:
+        theatre.close()

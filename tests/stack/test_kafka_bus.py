@@ -1,6 +1,5 @@
 """What only a real Kafka shows: it goes away and comes back, it asks who we are, it names what is wrong."""
 
-import gc
 import secrets
 import threading
 from collections.abc import Iterator
@@ -17,14 +16,6 @@ from twin.events.control import Command
 from twin.events.topics import TOPICS, Topic
 
 PATIENCE = 200
-# kafka-python leaves the sockets of a connection that was refused to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def no_socket_is_left() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @pytest.fixture

@@ -62,9 +62,11 @@ class Progress:
         consumer: Any = self._app.consumer
         places, known = consumer.assignment(), self._of_generation()
         for tp in places:
-            end = consumer.highwater(tp) or 0
+            end = consumer.highwater(tp)
+            if end is None:
+                return False  # nobody has looked yet
             next_ = known.get(tp, consumer._committed_offset.get(tp) or 0)  # noqa: SLF001
-            if next_ < end and (tp in known or (await consumer.earliest_offsets(tp))[tp] < end):
+            if next_ < end and (tp in known or (await consumer.earliest_offsets(tp)).get(tp, 0) < end):
                 return False
         return bool(places)
 

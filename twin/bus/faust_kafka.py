@@ -40,6 +40,23 @@ class _Thread(aiokafka.AIOKafkaConsumerThread):
             return False
         return True
 
+    def highwater(self, tp: TP) -> int | None:
+        # Asked from another thread: since it looked, the partition may have gone.
+        subscription = self._ensure_consumer()._subscription.subscription  # noqa: SLF001
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is None or tp not in assignment.tps:
+            return None
+        end: int | None = assignment.state_value(tp).highwater
+        return end
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        try:
+            begins: Mapping[TP, int] = await super().earliest_offsets(*partitions)
+        except KafkaError as exc:
+            logger.debug("begins=unknown app=%s reason=%r", self.app.conf.id, exc)
+            return {}
+        return begins
+
 
 class Consumer(aiokafka.Consumer):
     """A member of the app's group."""

@@ -42,7 +42,7 @@ _SHARD_MS: dict[Bucket, int] = {"live": 3_600_000, "5m": 7 * 24 * 3_600_000}
 logger = logging.getLogger(__name__)
 
 
-def open_influx(url: str, org: str, token: str, namespace: str = "") -> "InfluxStore":
+def open_influx(url: str, org: str, token: str, namespace: str = "", *, reads_only: bool = False) -> "InfluxStore":
     """Open the history on a server that ``colossus store init`` has prepared.
 
     Parameters
@@ -52,9 +52,11 @@ def open_influx(url: str, org: str, token: str, namespace: str = "") -> "InfluxS
     org
         Name of the organization.
     token
-        The writer's.
+        The writer's, or the reader's.
     namespace
         What the names of the buckets begin with.
+    reads_only
+        Nothing will be written: the reader's token is enough.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def open_influx(url: str, org: str, token: str, namespace: str = "") -> "InfluxS
     from twin.store.influx_connection import Connection
 
     try:
-        store = InfluxStore(Connection(url, org, token), namespace)
+        store = InfluxStore(Connection(url, org, token), namespace, reads_only=reads_only)
     except StoreError as error:
         raise StartError(str(error)) from error
     try:
@@ -84,10 +86,13 @@ class InfluxStore(Store):
         To the server; closed with the store.
     namespace
         What the names of the buckets begin with.
+    reads_only
+        Whether :meth:`check` is content with reading.
     """
 
-    def __init__(self, connection: "Connection", namespace: str = "") -> None:
+    def __init__(self, connection: "Connection", namespace: str = "", *, reads_only: bool = False) -> None:
         self._connection = connection
+        self._reads_only = reads_only
         self._buckets: dict[Bucket, str] = {
             "live": full_name("live", namespace),
             "5m": full_name("5m", namespace),
@@ -95,7 +100,7 @@ class InfluxStore(Store):
         self._prefixes = Prefixes()
 
     def check(self) -> None:
-        """Try what every call needs: both buckets can be written and read.
+        """Try what every call needs: both buckets can be read, and written if need be.
 
         Raises
         ------
@@ -103,7 +108,8 @@ class InfluxStore(Store):
             One cannot; says what to do.
         """
         for bucket in self._buckets.values():
-            self._connection.write(bucket, b"")
+            if not self._reads_only:
+                self._connection.write(bucket, b"")
             for _ in self._connection.query(bucket, influx_ql.marks(0, 0)):
                 pass
 
