@@ -26,7 +26,7 @@ test-stack: $(VENV)/.installed-dev  ## tests on a real Kafka and a real InfluxDB
 
 soak: $(VENV)/.installed-dev  ## the same with outages of minutes, and how fast the history makes up for them
 	$(PY) -m pytest -q tests/stack/test_workers_and_outages.py --outage-s 180
-	$(PY) -m benchmarks.outage --seconds 600
+	$(PY) -m tests.stack.soak --seconds 600
 
 servers: $(VENV)/.installed-dev  ## start a real Kafka and a real InfluxDB without Docker, and leave them running
 	$(PY) -m tests.stack.servers start

@@ -64,6 +64,11 @@ class Member:
             raise DidNotStartError(f"{self.name}: {self.log.read_text(errors='replace')[-2000:]}")
         return self.greeting
 
+    def read_line(self) -> str:
+        """Return the next line that it printed."""
+        assert self._process.stdout is not None  # noqa: S101
+        return self._process.stdout.readline()
+
     def health(self) -> dict[str, Any]:
         """Ask how it does."""
         url = self.greeting.rpartition(" ")[2].strip()
@@ -100,19 +105,19 @@ class Fleet:
     Parameters
     ----------
     environment
-        Their ``COLOSSUS_*`` settings.
+        Their ``COLOSSUS_*`` settings; those that are started later get what it says by then.
     folder
         For their logs.
     """
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
-        self._environment = environment
+        self.environment = dict(environment)
         self._folder = folder
         self.members: dict[str, Member] = {}
 
     def begin(self, kind: str, name: str, *arguments: str) -> Member:
         """Start a process; it is not waited for."""
-        member = Member(kind, name, list(arguments), self._environment, self._folder / f"{name}.log")
+        member = Member(kind, name, list(arguments), self.environment, self._folder / f"{name}.log")
         self.members[name] = member
         return member
 

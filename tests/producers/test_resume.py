@@ -17,6 +17,7 @@ from twin.errors import RunActive, RunError, SettingInvalid
 from twin.events.control import Command, CommandResult, RunControl
 from twin.events.head import split
 from twin.events.instructor import Inject, Truth
+from twin.events.topics import TOPICS
 from twin.plant import Plant, apply, build, inject, state_hash, step
 from twin.run import LEASE_MS
 from twin.settings import Settings, load_settings
@@ -154,16 +155,16 @@ def test_a_run_outlives_one_owner_after_the_other(stage: Stage) -> None:
 
 def test_what_was_ordered_before_the_crash_is_on_the_way_back_too(stage: Stage) -> None:
     first = stage.started("one")
-    stage.ticks(first, 55)
+    stage.ticks(first, 65)
     command(stage, first, "c", "turbine-9")
-    stage.ticks(first, 30)
-    stage.clock.ms += LEASE_MS
+    stage.ticks(first, 20)
+    crash(stage)
     second = resumed(stage)
     command(stage, second, "d", "turbine-10")
     stage.ticks(second, 10)
     second.go_back(70)
     assert (second.owner.tick, second.owner.epoch) == (70, 2)
-    there = undisturbed(stage, 71, {55: ("turbine.start", "turbine-9")}, {})
+    there = undisturbed(stage, 71, {65: ("turbine.start", "turbine-9")}, {})
     assert state_hash(second.plant) == state_hash(there)
 
 
@@ -181,14 +182,17 @@ def test_a_run_that_stood_stands(stage: Stage, verb: str, state: str) -> None:
     assert state_hash(second.plant) == state_hash(undisturbed(stage, second.plant.tick, {}, {}))
 
 
-def test_the_speed_of_the_run_stays(stage: Stage) -> None:
+def test_no_tick_is_done_twice_that_was_sent_after_the_owner_last_said_where_it_is(stage: Stage) -> None:
     first = stage.started("one")
-    stage.ticks(first, 3)
-    stage.ask(first, "speed", speed=4.0)
-    stage.ticks(first, 3)
+    stage.ask(first, "speed", speed=20.0)
+    while first.owner.tick < last_control(stage).settled_tick + 10:
+        stage.ticks(first, 1)
     crash(stage)
     second = resumed(stage)
-    assert (second.owner.plan.speed, second.owner.line.ms_per_tick) == (4.0, 250)
+    assert (second.owner.tick, state_hash(second.plant)) == (first.owner.tick, state_hash(first.plant))
+    assert (second.owner.plan.speed, second.owner.line.ms_per_tick) == (20.0, 50)
+    stage.ticks(second, 3)
+    assert [tick for _, tick, _ in frames(stage)] == list(range(second.plant.tick))
 
 
 # -- orders
@@ -334,6 +338,9 @@ def test_without_a_snapshot_nothing_can_be_gone_on_with(stage: Stage) -> None:
     stranger = control.model_copy(update={"run": "20200101T000000Z-0000"})
     with pytest.raises(RunError, match="no snapshot of run 20200101T000000Z-0000 is known"):
         find_left(stage.bus, "", stage.site, stranger, stage.folder, meanwhile=lambda: None)
+    stage.bus.create_topics(TOPICS, "ci")
+    with pytest.raises(RunError, match="is known"):
+        find_left(stage.bus, "ci", stage.site, control, stage.folder, meanwhile=lambda: None)
     for file in snapshots_of(stage, first):
         file.write_bytes(b"nothing")
     with pytest.raises(RunError, match="the snapshot of tick 0 cannot be used: its bytes have changed"):
@@ -439,6 +446,14 @@ def test_the_run_of_a_dead_owner_is_left_once_its_lease_has_run_out(
     assert (left.control.run, left.plant.tick) == (first.owner.run, 3)
     assert stage.clock.ms == expires_ms
     assert max(waited) <= 0.2
+
+
+def test_what_is_left_in_another_namespace_is_not_ours(stage: Stage, tmp_path: Path) -> None:
+    stage.ticks(stage.started("one"), 3)
+    crash(stage)
+    stage.bus.create_topics(TOPICS, "ci")
+    assert look(stage, load_settings(data_dir=tmp_path, namespace="ci")) is None
+    assert look(stage, load_settings(data_dir=tmp_path)) is not None
 
 
 def test_an_owner_that_lives_is_left_alone(stage: Stage, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

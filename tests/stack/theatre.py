@@ -24,6 +24,7 @@ from twin.store.influx import InfluxStore, open_influx
 from twin.store.influx_setup import init
 
 LOOK_EVERY_S = 0.2
+FOREIGN = b"foreign"  # key of what tests put between the messages of the twin
 Tick = tuple[str, int, int]  # run, epoch, tick
 
 
@@ -79,8 +80,14 @@ class Theatre:
 
     # -- the run
 
+    @staticmethod
+    def now_ms() -> int:
+        return SystemClock().now_ms()
+
     def listen(self) -> None:
         for record in self._follower.poll(0.0):
+            if record.key == FOREIGN:
+                continue
             self.controls.append(RunControl.model_validate_json(split(record.value)[1]))
 
     @property
@@ -110,7 +117,7 @@ class Theatre:
             epoch=control.epoch,
             tick=max(control.settled_tick, 0),
             seq=0,
-            ts=SystemClock().now_ms(),
+            ts=self.now_ms(),
             dt_s=1.0,
             key=key,
         )
@@ -133,6 +140,8 @@ class Theatre:
         power_w: dict[Tick, list[float]] = defaultdict(lambda: [0.0] * layout.hall_count)
         rows: dict[str, int] = defaultdict(int)
         for record in self.records("telemetry.gpu"):
+            if record.key == FOREIGN:
+                continue
             head, data = split(record.value)
             array = layout.array_index(head.key)
             power_w[head.run, head.epoch, head.tick][int(layout.array_hall[array])] += sum(
@@ -141,10 +150,30 @@ class Theatre:
             rows[head.run] += int(racks[array])
         return dict(power_w), dict(rows)
 
+    def sent_of(self, run: str) -> tuple[dict[Tick, list[float]], int]:
+        """Return the same of one run."""
+        power_w, rows = self.sent()
+        return {tick: halls for tick, halls in power_w.items() if tick[0] == run}, rows.get(run, 0)
+
+    def ticks_sent(self, run: str) -> dict[int, list[int]]:
+        """Return the ticks of a run that were sent, by epoch, in their order."""
+        ticks: dict[int, list[int]] = defaultdict(list)
+        for record in self.records("telemetry.grid"):
+            head, _ = split(record.value)
+            if head.run == run:
+                ticks[head.epoch].append(head.tick)
+        return ticks
+
+    def last_tick_sent(self, run: str) -> int:
+        ticks = self.ticks_sent(run)
+        return ticks[max(ticks)][-1]
+
     def pictures(self, *fields: str) -> dict[Tick, tuple[list[float], ...]]:
         """Return what the last ``twin.site`` of each tick says of the halls."""
         last = {}
         for record in self.records("twin.site"):
+            if record.key == FOREIGN:
+                continue
             head, data = split(record.value)
             hall = orjson.loads(data)["hall"]
             last[head.run, head.epoch, head.tick] = tuple(hall[field] for field in fields)
@@ -152,7 +181,11 @@ class Theatre:
 
     def wait_settled(self, seconds: float) -> None:
         """Wait until all that was sent has been dealt with by every app."""
-        reads = (("rows", "telemetry.gpu"), ("site", "twin.rack"), ("history", "twin.rack"), ("history", "twin.site"))
+        reads = (
+            ("rows", "telemetry.gpu"),
+            ("site", "twin.rack"),
+            *(("history", topic) for topic in ("twin.rack", "twin.site", "twin.health")),
+        )
         lags: dict[tuple[str, str], int | None] = {}
 
         def settled() -> bool:
