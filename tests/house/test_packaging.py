@@ -14,13 +14,18 @@ RUNTIME: list[str] = PROJECT["project"]["dependencies"]
 DEV: list[str] = PROJECT["project"]["optional-dependencies"]["dev"]
 REASONS = (ROOT / "docs" / "decisions" / "dependencies.md").read_text(encoding="utf-8")
 # Comes with one that is declared, and is the same library to those who write against it.
-CARRIED_BY = {"anyio": "fastapi", "mode-streaming": "faust-streaming", "starlette": "fastapi"}
+CARRIED_BY = {
+    "anyio": "fastapi",
+    "mode-streaming": "faust-streaming",
+    "urllib3": "influxdb-client",
+    "starlette": "fastapi",
+}
 # Declared, though no file of ours imports it.
 NEVER_IMPORTED = {"tzdata", "websockets"}
 
 
 def name_and_range(requirement: str) -> tuple[str, str]:
-    found = re.fullmatch(r"([A-Za-z0-9._-]+)(.*)", requirement)
+    found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[a-z0-9,]+\])?(.*)", requirement)
     assert found
     return normal(found[1]), found[2]
 
@@ -33,7 +38,7 @@ def table(heading: str) -> list[tuple[str, str, str]]:
     """Read name, range and reason off the table under a heading."""
     part = REASONS.split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([^`]+)` \| (?:`([^`]+)`|any) \| (.+) \|$", part, re.MULTILINE)
-    return [(normal(name), wanted, reason) for name, wanted, reason in rows]
+    return [(normal(name.partition("[")[0]), wanted, reason) for name, wanted, reason in rows]
 
 
 def test_every_dependency_has_its_range_and_reason_and_none_is_left_over() -> None:

@@ -23,7 +23,7 @@ from twin.run import LEASE_MS
 from twin.settings import Settings, load_settings
 from twin.site import load_site
 
-Order = tuple[str, str]  # what, and of which unit
+Orders = dict[int, tuple[str, str]]  # what, and of which unit, before each tick
 
 
 @pytest.fixture
@@ -38,9 +38,7 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(data_dir=tmp_path)
 
 
-def undisturbed(
-    stage: Stage, ticks: int, commands: dict[int, Order], injects: dict[int, Order], *, operator: bool = False
-) -> Plant:
+def undisturbed(stage: Stage, ticks: int, commands: Orders, injects: Orders, *, operator: bool = False) -> Plant:
     """Make a plant that did so many steps, with these orders before those of a tick."""
     plant = build(stage.site, seed=stage.plan.seed, weather_at=stage.plan.weather_at, automatic_operator=operator)
     for tick in range(ticks):

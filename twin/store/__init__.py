@@ -1,4 +1,4 @@
-"""The history: the port with its four reads (``base``), DuckDB files behind it (``duck*``), the rule of the roll-up.
+"""The history: the port with its four reads (``base``), DuckDB files (``duck*``) or InfluxDB (``influx*``) behind it.
 
 To add a store: ``<name>.py`` with a subclass of ``Store``, and its row in ``IMPLEMENTATIONS`` of the contract
 suite (``tests/store``). A new measurement or field needs nothing here: the table is ``twin/events/measurements.py``.

@@ -60,11 +60,15 @@ def _write_settings(kafka: Server, influx: Server) -> None:
     tokens = init(influx.url, influx.org, influx.admin_token, os.environ.get("COLOSSUS_NAMESPACE", ""))
     file = FOLDER / "settings"
     file.touch(mode=0o600)
-    file.write_text(
-        f"COLOSSUS_KAFKA={kafka.address}\nCOLOSSUS_INFLUX_URL={influx.url}\nCOLOSSUS_INFLUX_ORG={influx.org}\n"
-        f"COLOSSUS_INFLUX_TOKEN={tokens.writer}\nCOLOSSUS_INFLUX_ADMIN_TOKEN={influx.admin_token}\n"
-    )
-    say("settings for `colossus up`: set -a; . .servers/settings; set +a")
+    settings = {
+        "KAFKA": kafka.address,
+        "INFLUX_URL": influx.url,
+        "INFLUX_ORG": influx.org,
+        "INFLUX_TOKEN": tokens.writer,
+        "INFLUX_ADMIN_TOKEN": influx.admin_token,
+    }
+    file.write_text("".join(f"export COLOSSUS_{name}={value}\n" for name, value in settings.items()))
+    say("settings for `colossus up`: . .servers/settings")
 
 
 def say(line: str) -> None:
