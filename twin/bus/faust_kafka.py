@@ -17,6 +17,7 @@ from faust.transport.drivers import TRANSPORTS, aiokafka
 from faust.types import TP
 
 from twin.bus.access import KafkaAccess
+from twin.bus.faust_acks import CarefulAcks
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class _Thread(aiokafka.AIOKafkaConsumerThread):
         return begins
 
 
-class Consumer(aiokafka.Consumer):
+class Consumer(CarefulAcks, aiokafka.Consumer):
     """A member of the app's group."""
 
     def _new_consumer_thread(self) -> _Thread:

@@ -43,13 +43,14 @@ from typing import Any, ClassVar
 from faust.tables.manager import TableManager
 from faust.transport import base
 from faust.transport.drivers import TRANSPORTS
-from faust.types import TP, ConsumerMessage, Message, RecordMetadata
+from faust.types import TP, ConsumerMessage, RecordMetadata
 from faust.types.tuples import FutureMessage
 from mode import Service, want_seconds
 from mode.utils.futures import done_future
 
 from twin.bus.base import Place, Record
 from twin.bus.cable import HEARTBEATS_PER_SESSION, Cable, Step
+from twin.bus.faust_acks import CarefulAcks
 from twin.bus.log import Retention
 from twin.bus.memory import MemoryBus
 from twin.errors import NotOwner
@@ -69,7 +70,7 @@ def _headers(headers: Any) -> Iterable[tuple[str, bytes]]:
     return headers.items() if isinstance(headers, Mapping) else headers or ()
 
 
-class Consumer(base.Consumer):
+class Consumer(CarefulAcks, base.Consumer):
     """A member of the app's group.
 
     Attributes
@@ -217,14 +218,6 @@ class Consumer(base.Consumer):
         self._records_came.set()
 
     # -- what is in work ----------------------------------------------------------------------------------------------
-
-    def ack(self, message: Message) -> bool:
-        # Faust's streams in pure Python acknowledge what they skip because a rebalance came between, though nobody has
-        # dealt with it: the next owner must get it
-        current = self.flow_active and message.generation_id == self.app.consumer_generation_id
-        if not (message.tracked or current):
-            return False
-        return bool(super().ack(message))
 
     def _forget_finished(self) -> None:
         self._unfinished = [message for message in self._unfinished if not message.acked]
