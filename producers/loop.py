@@ -15,6 +15,7 @@ from twin.bus.base import Bus, Record
 from twin.errors import LeaseLost, MessageInvalid, RunActive, RunError
 from twin.events.control import RunControl
 from twin.events.head import decode_model
+from twin.events.instructor import SnapshotReference
 from twin.events.topics import BY_NAME, full_name
 from twin.plant import Plant, build, step
 from twin.run import Clock, RunOwner, RunPlan, RunView
@@ -84,6 +85,7 @@ class Loop:
         self._paced_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at its start
         self._lease_lost = False
         self._reached_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at which the measuring began
+        self._branch = 0  # epoch of the last jump
         self.frames = 0
 
     def start(self, run: str) -> None:
@@ -107,14 +109,18 @@ class Loop:
         ------
         RunActive
             It lives, or another has taken the run over.
+        RunError
+            No snapshot can be written: the run stays as it was left.
         """
         now_ms = self._clock.now_ms()
         self._hear(self._control.read_up(), now_ms)
         seen = self._view.control or left.control
         if (seen.run, seen.epoch) != (left.control.run, left.control.epoch):
             raise RunActive(f"run {left.control.run} has gone on as {seen.run}, epoch {seen.epoch}, of {seen.owner}")
-        self.plant = left.plant
+        left.snapshots.save(left.plant, left.branch)
         self.owner.resume_crashed(seen, tick=left.plant.tick - 1, now_ms=now_ms)
+        self.plant = left.plant
+        self._branch = left.branch
         self._snapshots = left.snapshots
         self._orders.adopt(left.log, left.answered, left.waiting)
         self._open(now_ms)
@@ -186,15 +192,20 @@ class Loop:
             raise RunError(f"tick {tick} cannot be reached: the run has ticks 0..{self.owner.tick}")
         self._renew()  # it may be the last of several
         plant = self._snapshots.back_to(tick + 1, self._orders.log, meanwhile=self._renew)
+        # Each branch begins with a snapshot: who resumes after a crash finds the branch by it.
+        reference = self._snapshots.save(plant, self.owner.epoch + 1)
         self.owner.jump(tick, self._clock.now_ms())
         self.plant = plant
+        self._branch = self.owner.epoch
         self._orders.forget_after(tick + 1)
         self._snapshots.forget_after(tick + 1)
-        self.save_snapshot()  # each branch begins with one: who resumes after a crash finds the branch by it
+        self._tell_of(reference)
 
     def save_snapshot(self) -> None:
         """Write a snapshot, and tell where it lies."""
-        reference = self._snapshots.save(self.plant)
+        self._tell_of(self._snapshots.save(self.plant, self._branch))
+
+    def _tell_of(self, reference: SnapshotReference) -> None:
         ts = max(self.owner.last_ts, self.owner.line.ts0)
         self._publisher.message("instructor.snapshots", self.owner.run, reference, tick=self.owner.tick, ts=ts)
 

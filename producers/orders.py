@@ -123,6 +123,8 @@ class Orders:
     def _check(self, command: Command, now_ms: int) -> None:
         if command.run != self._owner.run:
             raise CommandRejected(f"it is for run {command.run}, this is {self._owner.run}")
+        if command.by == AUTOMATIC_OPERATOR:
+            raise CommandRejected(f"it says that it is by the {AUTOMATIC_OPERATOR}, who sends none")
         if command.expires_ms <= now_ms:
             raise CommandRejected("it has expired")
 

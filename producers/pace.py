@@ -37,10 +37,15 @@ class Pace:
     def __init__(self, bus: KafkaBus, namespace: str, layout: FrameLayout, now_ms: Callable[[], int]) -> None:
         self._bus = bus
         self._now_ms = now_ms
-        self._readers = (
-            (full_name("rows", namespace), full_name("telemetry.gpu", namespace), layout.site.layout.array_count),
-            (full_name("site", namespace), full_name("twin.rack", namespace), GPU_PARTITIONS),
-            (full_name("history", namespace), full_name("twin.rack", namespace), GPU_PARTITIONS),
+        arrays = layout.site.layout.array_count
+        partitions = min(arrays, GPU_PARTITIONS)  # one without arrays has no frames, and no racks
+        self._readers = tuple(
+            (full_name(group, namespace), full_name(topic, namespace), per_tick)
+            for group, topic, per_tick in (
+                ("rows", "telemetry.gpu", arrays),
+                ("site", "twin.rack", partitions),
+                ("history", "twin.rack", partitions),
+            )
         )
         self._looked_ms = -LOOK_EVERY_MS
         self._all_read = True
@@ -51,7 +56,7 @@ class Pace:
             return False
         now_ms = self._now_ms()
         behind = tick_due(owner.line, now_ms) - owner.tick > BEHIND_MAX_TICKS
-        if owner.plan.speed == 1.0 and not owner.filling and not behind:
+        if 0 < owner.plan.speed <= 1.0 and not owner.filling and not behind:
             return True
         if now_ms - self._looked_ms >= LOOK_EVERY_MS:
             self._looked_ms = now_ms

@@ -85,10 +85,12 @@ def run_process(
         door = stack.enter_context(HealthDoor(health, settings.health_host, settings.health_port))
         bus = stack.enter_context(connected(settings, name))
         health.fact("lost_n", lambda: dict(bus.lost_n))
-        left = None if anew else look_for_left(bus, settings, site, clock, stop)
+        control = None if anew else wait_for_lease(bus, settings.namespace, site, clock, stop)
         if stop.is_set():
             return
-        loop = _loop(bus, settings, site, plan if left is None else plan_of(left.control), name, clock)
+        # The loop listens from here on: what comes while the plant is rebuilt is not lost.
+        loop = _loop(bus, settings, site, plan if control is None else plan_of(control), name, clock)
+        left = None if control is None else what_is_left(bus, settings, site, control)
         if left is None:
             loop.start(new_run_id(utc_text(clock.now_ms()), secrets.randbits(16)))
         else:
@@ -116,10 +118,8 @@ def _loop(bus: KafkaBus, settings: Settings, site: Site, plan: RunPlan, name: st
     )
 
 
-def look_for_left(bus: Bus, settings: Settings, site: Site, clock: Clock, stop: threading.Event) -> Left | None:
-    """Return the run that an owner who died has left, ``None`` if there is none.
-
-    It waits until the lease has run out.
+def wait_for_lease(bus: Bus, namespace: str, site: Site, clock: Clock, stop: threading.Event) -> RunControl | None:
+    """Wait until the lease of the namespace is free; return the last word of its owner, if it did not end its run.
 
     Raises
     ------
@@ -128,25 +128,6 @@ def look_for_left(bus: Bus, settings: Settings, site: Site, clock: Clock, stop: 
     SettingInvalid
         The run is of another site.
     """
-    control = _wait_for_lease(bus, settings.namespace, clock, stop)
-    if control is None:
-        return None
-    if control.site_crc != site.crc:
-        raise SettingInvalid(
-            f"run {control.run} of site {control.site} was left by {control.owner}, which has died: go on with it "
-            f"(--site {control.site}), or begin a new run (--new)"
-        )
-    try:
-        return find_left(
-            bus, settings.namespace, site, control, settings.data_dir / "snapshots", meanwhile=lambda: None
-        )
-    except RunError as exc:
-        logger.warning("run=%s given_up reason=%s", control.run, exc)
-        return None
-
-
-def _wait_for_lease(bus: Bus, namespace: str, clock: Clock, stop: threading.Event) -> RunControl | None:
-    """Wait until the lease of the namespace is free; return the last word of its owner, if it did not end its run."""
     view = RunView()
     reader = bus.follow(full_name("run.control", namespace))
     try:
@@ -160,11 +141,31 @@ def _wait_for_lease(bus: Bus, namespace: str, clock: Clock, stop: threading.Even
                     "choose another namespace (COLOSSUS_NAMESPACE)"
                 )
             if wait_ms <= 0:
+                _refuse_other_site(seen, site)
                 return seen
             _hear(view, reader.poll(min(wait_ms / 1000, LOOK_EVERY_S)), clock)
     finally:
         reader.close()
     return None
+
+
+def _refuse_other_site(control: RunControl, site: Site) -> None:
+    if control.site_crc != site.crc:
+        raise SettingInvalid(
+            f"run {control.run} of site {control.site} was left by {control.owner}, which has died: go on with it "
+            f"(--site {control.site}), or begin a new run (--new)"
+        )
+
+
+def what_is_left(bus: Bus, settings: Settings, site: Site, control: RunControl) -> Left | None:
+    """Return what a dead owner left of its run, ``None`` if nothing leads there any more."""
+    try:
+        return find_left(
+            bus, settings.namespace, site, control, settings.data_dir / "snapshots", meanwhile=lambda: None
+        )
+    except RunError as exc:
+        logger.warning("run=%s given_up reason=%s", control.run, exc)
+        return None
 
 
 def _hear(view: RunView, records: list[Record], clock: Clock) -> None:

@@ -17,7 +17,7 @@ from twin.events.head import Head, decode_model, split
 from twin.events.instructor import Inject, SnapshotReference, Truth
 from twin.events.topics import BY_NAME, full_name
 from twin.plant import Plant, TimedCommand, TimedInject
-from twin.run import RunPlan
+from twin.run import RunPlan, ms_per_tick
 from twin.site import Site
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,10 @@ class Left:
         As it was after the last tick that was published.
     snapshots
         Those that can still be used.
+    branch
+        The epoch of the last jump that left what was before.
     log
-        What was applied since the first of them.
+        What was applied since the first of the snapshots.
     answered
         Ids of the orders that have been dealt with.
     waiting
@@ -49,13 +51,16 @@ class Left:
     control: RunControl
     plant: Plant
     snapshots: Snapshots
+    branch: int
     log: list[TimedCommand | TimedInject]
     answered: frozenset[str]
     waiting: list[Record]
 
 
 def plan_of(control: RunControl) -> RunPlan:
-    """Return the plan of a run that is under way."""
+    """Return the plan of a run that is under way; one that was filling the past goes on at real time."""
+    steady_ms = ms_per_tick(control.dt_s, 1.0)
+    filling = control.line.ms_per_tick == steady_ms != ms_per_tick(control.dt_s, control.speed)
     return RunPlan(
         site=control.site,
         site_crc=control.site_crc,
@@ -63,7 +68,7 @@ def plan_of(control: RunControl) -> RunPlan:
         dt_s=control.dt_s,
         weather_at=control.weather_at,
         kind=control.kind,
-        speed=control.speed,
+        speed=1.0 if filling else control.speed,
         automatic_operator=control.automatic_operator,
         lock_step=control.lock_step,
     )
@@ -94,26 +99,27 @@ def find_left(
     """
     past = _Past(bus, namespace, control.run)
     told = past.of("instructor.snapshots", SnapshotReference)
-    # Each branch of a run begins with a snapshot in an epoch of its own: what this epoch has saved, and what has been
-    # applied since, is of the branch that the run was on.
-    epoch = max((head.epoch for head, _ in told), default=-1)
-    references = [reference for head, reference in told if head.epoch == epoch]
+    # Each branch of a run begins with a snapshot: what has been saved, published and applied in its epochs is of it.
+    branch = max((reference.branch for _, reference in told), default=0)
+    references = [reference for _, reference in told if reference.branch == branch]
     orders = _Orders(past)
+    last_tick = past.last_tick(branch)
+    if control.epoch >= branch:
+        last_tick = max(last_tick, control.settled_tick)
     why = RunError(f"no snapshot of run {control.run} is known")
     for n in range(len(references), 0, -1):
         snapshots = Snapshots(folder / control.run, site)
         for reference in references[:n]:
             snapshots.adopt(reference)
-        log = [action for of, action in orders.applied if of >= epoch and action.tick >= references[0].tick]
-        last_tick = max(control.settled_tick, past.last_tick())
+        log = [action for of, action in orders.applied if of >= branch and action.tick >= references[0].tick]
         tick = max(last_tick + 1, references[n - 1].tick, *(action.tick for action in log), 0)
         try:
-            plant = snapshots.back_to(tick, log, meanwhile=meanwhile)
+            plant = snapshots.back_to(tick, log, meanwhile=meanwhile, with_last=True)
         except RunError as exc:
             why = exc  # one before it may do
             continue
         logger.warning("run=%s rebuilt tick=%d actions=%d", control.run, tick, len(log))
-        return Left(control, plant, snapshots, log, orders.answered, orders.waiting)
+        return Left(control, plant, snapshots, branch, log, orders.answered, orders.waiting)
     raise why
 
 
@@ -144,15 +150,15 @@ class _Past:
                 found.append((head, data))
         return found
 
-    def last_tick(self) -> int:
-        """Return the last tick of the run that was published, -1 for none."""
+    def last_tick(self, branch: int) -> int:
+        """Return the last tick of the run that was published in the epochs of a branch, -1 for none."""
         heads = []
         for record in self.records(WITNESS):
             try:
                 head, _ = split(record.value)
             except MessageInvalid:
                 continue
-            if head.run == self.run:
+            if head.run == self.run and head.epoch >= branch:
                 heads.append(head)
         return max(heads, key=lambda head: (head.epoch, head.tick)).tick if heads else -1
 

@@ -52,8 +52,13 @@ class Snapshots:
             except OSError as exc:
                 logger.warning("snapshots=left folder=%s reason=%s", folder, exc)
 
-    def save(self, plant: Plant) -> SnapshotReference:
+    def save(self, plant: Plant, branch: int) -> SnapshotReference:
         """Write a snapshot to a file; return what to tell about it.
+
+        Parameters
+        ----------
+        branch
+            The epoch of the last jump.
 
         Raises
         ------
@@ -76,11 +81,15 @@ class Snapshots:
             ) from exc
         self._saved[plant.tick] = _Saved(plant.tick, path, digest)
         self._thin_out()
-        return SnapshotReference(tick=plant.tick, path=str(path), sha256=digest, bytes=len(data), schema_id=SCHEMA)
+        return SnapshotReference(
+            tick=plant.tick, branch=branch, path=str(path), sha256=digest, bytes=len(data), schema_id=SCHEMA
+        )
 
     def adopt(self, reference: SnapshotReference) -> None:
-        """Take over a snapshot that another owner of the run has saved into this folder."""
+        """Take over a snapshot that another owner of the run has saved into this folder; one that is gone is left."""
         path = self._folder / Path(reference.path).name
+        if not path.exists():
+            return
         self._saved[reference.tick] = _Saved(reference.tick, path, reference.sha256)
 
     def _thin_out(self) -> None:
@@ -94,7 +103,12 @@ class Snapshots:
             self._drop(min(gaps, key=gaps.__getitem__))
 
     def back_to(
-        self, plant_tick: int, log: list[TimedCommand | TimedInject], *, meanwhile: Callable[[], None]
+        self,
+        plant_tick: int,
+        log: list[TimedCommand | TimedInject],
+        *,
+        meanwhile: Callable[[], None],
+        with_last: bool = False,
     ) -> Plant:
         """Rebuild the plant as it was after so many steps.
 
@@ -106,6 +120,8 @@ class Snapshots:
             All that was applied, with its tick.
         meanwhile
             Called now and then on a long way: the lease must be renewed.
+        with_last
+            Apply what was applied after the last of these steps, too.
 
         Raises
         ------
@@ -114,10 +130,10 @@ class Snapshots:
         """
         ticks = [tick for tick in self._saved if tick <= plant_tick]
         if not ticks:
-            oldest = min(self._saved, default=None)
-            raise RunError(f"no snapshot before tick {plant_tick}; the oldest is of tick {oldest}")
+            oldest = f"; the oldest is of tick {min(self._saved)}" if self._saved else " is left"
+            raise RunError(f"no snapshot before tick {plant_tick}{oldest}")
         saved = self._saved[max(ticks)]
-        actions = [action for action in log if saved.tick <= action.tick < plant_tick]
+        actions = [action for action in log if saved.tick <= action.tick < plant_tick + with_last]
         try:
             data, at = _read(saved), saved.tick
             while plant_tick - at > STRETCH_TICKS:

@@ -135,7 +135,14 @@ def free_address() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("process", ["producers", "rows", "history", "console"])
+@pytest.mark.parametrize("process", ["history", "console"])
+def test_what_needs_a_history_says_so_before_anything_else(tmp_path: Path, process: str) -> None:
+    done = colossus("up", process, "--site", "mini", COLOSSUS_DATA_DIR=str(tmp_path))
+    refused(done, "COLOSSUS_INFLUX_URL", "COLOSSUS_INFLUX_TOKEN", "colossus store init")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("process", ["producers", "rows", "site"])
 def test_no_process_of_the_stack_starts_without_a_kafka(tmp_path: Path, process: str) -> None:
     done = colossus("up", process, "--site", "mini", COLOSSUS_DATA_DIR=str(tmp_path))
     refused(done, "COLOSSUS_KAFKA is not set", "COLOSSUS_KAFKA=127.0.0.1:9092", "colossus demo")

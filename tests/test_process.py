@@ -350,3 +350,14 @@ def test_of_an_error_its_name_and_text_are_told_and_no_trace(log: Callable[[], l
     assert line.endswith(" ERROR twin.any write=failed BusError: the bus is away")
     assert "Traceback" not in line
     assert "test_process" not in line
+
+
+def test_an_error_that_is_none_is_no_error_of_the_log() -> None:
+    record = logging.LogRecord("n", logging.WARNING, "", 1, "m", (), (None, None, None))
+    assert process._OneLine("%(message)s").format(record).strip() == "m"
+
+
+def test_a_fact_may_be_added_while_others_are_read() -> None:
+    health = Health("p", lambda: 0)
+    health.fact("a", lambda: health.fact("b", lambda: 1))
+    assert health.report()["a"] is None

@@ -71,7 +71,7 @@ def test_brokers_are_hosts_with_ports(monkeypatch: pytest.MonkeyPatch, brokers: 
 
 @pytest.mark.parametrize(
     "brokers",
-    ["", "kafka", "kafka:", ":9092", "kafka:9092,", "a:1, b:2", "a:1;b:2", "kafka://a:1", "a:1\n", "a:port", "a:1:2"],
+    ["kafka", "kafka:", ":9092", "kafka:9092,", "a:1, b:2", "a:1;b:2", "kafka://a:1", "a:1\n", "a:port", "a:1:2"],
 )
 def test_what_is_no_list_of_brokers_is_named(monkeypatch: pytest.MonkeyPatch, brokers: str) -> None:
     monkeypatch.setenv("COLOSSUS_KAFKA", brokers)
@@ -130,3 +130,22 @@ def test_a_file_that_holds_no_token_is_named(
     with pytest.raises(SettingInvalid, match=why) as caught:
         load_settings()
     assert str(caught.value).startswith(f"{SECRETS[name]}_FILE: {file} cannot be read")
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from the file\n")
+    monkeypatch.setenv("COLOSSUS_INFLUX_TOKEN", "")
+    monkeypatch.setenv("COLOSSUS_KAFKA", "")
+    monkeypatch.setenv("COLOSSUS_INFLUX_TOKEN_FILE", str(file))
+    settings = load_settings()
+    assert settings.influx_token is not None
+    assert (settings.influx_token.get_secret_value(), settings.kafka) == ("from the file", None)
+
+
+def test_an_empty_token_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("\n")
+    monkeypatch.setenv("COLOSSUS_INFLUX_TOKEN_FILE", str(file))
+    with pytest.raises(SettingInvalid, match=r"COLOSSUS_INFLUX_TOKEN_FILE.*is empty"):
+        load_settings()

@@ -193,7 +193,7 @@ def up_rows(site: SiteOption = "colossus1", name: NameOption = None) -> None:
 
 @up_app.command("site")
 def up_site(site: SiteOption = "colossus1", name: NameOption = None) -> None:
-    """Keep the state of the site; a second one stands by."""
+    """Keep the state of the site; one in a namespace."""
     _up_worker("site", site, name)
 
 

@@ -41,7 +41,8 @@ class Health:
 
     def fact(self, name: str, read: Callable[[], object]) -> None:
         """Tell one thing more, read whenever somebody asks."""
-        self._facts[name] = read
+        with self._lock:
+            self._facts[name] = read
 
     def enter(self, state: State) -> None:
         """Say in which part of its life the process is."""
@@ -76,7 +77,13 @@ class Health:
                 "since_ms": self._since_ms,
                 "waits_for": dict(self._waits_for),
             }
-        return told | {name: read() for name, read in self._facts.items()}
+            facts = dict(self._facts)
+        return told | {name: read() for name, read in facts.items()}
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that hung up."""
 
 
 class HealthDoor:
@@ -113,7 +120,7 @@ class HealthDoor:
                 """Say nothing: it is asked every few seconds."""
 
         try:
-            self._server = ThreadingHTTPServer((host, port), Answer)
+            self._server = _Server((host, port), Answer)
         except OSError as exc:
             raise StartError(
                 f"the health endpoint cannot listen on {host}:{port} ({exc.strerror}): end what listens there, or "
@@ -177,10 +184,10 @@ def stop_on_signal(stop: Callable[[], object]) -> Iterator[None]:
 
 
 class _OneLine(logging.Formatter):
-    """One line a record: of an error its kind and text, its trace only for those who ask for debugging."""
+    """One line a record: of an error its kind and text."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  (the library's name)
-        return f"{ei[0].__name__}: {ei[1]}".replace("\n", " ")
+        return "" if ei[0] is None else f"{ei[0].__name__}: {ei[1]}"
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\n", " ")

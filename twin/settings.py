@@ -40,7 +40,7 @@ class Settings(BaseSettings):
         Where a process of the stack tells how it does; port 0 is any free one.
     """
 
-    model_config = SettingsConfigDict(env_prefix="COLOSSUS_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="COLOSSUS_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     namespace: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9-]{0,40})?$")
     data_dir: Path = Path("data")
@@ -85,6 +85,8 @@ class Settings(BaseSettings):
                     read[name] = Path(file).read_text(encoding="utf-8").strip()
                 except (OSError, UnicodeDecodeError) as exc:
                     raise SettingInvalid(f"COLOSSUS_{name.upper()}_FILE: {file} cannot be read: {exc}") from exc
+                if not read[name]:
+                    raise SettingInvalid(f"COLOSSUS_{name.upper()}_FILE: {file} is empty")
         return values | read
 
 

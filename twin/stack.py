@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 from pydantic import SecretStr
 
-from twin.agents.apps import make_app
+from twin.agents.apps import APPS, SESSION_TIMEOUT_S, make_app
 from twin.agents.context import Context
 from twin.agents.worker import Worker
 from twin.bus.base import Bus
@@ -22,8 +22,9 @@ from twin.console.app import make_console
 from twin.console.context import ConsoleContext, Param, Verb
 from twin.console.seats import Role, Seats, tokens_from
 from twin.console.server import listen, serve, url_of
-from twin.errors import SettingInvalid
+from twin.errors import SettingInvalid, StartError
 from twin.events.layout import FrameLayout
+from twin.events.topics import full_name
 from twin.process import Health, HealthDoor, stop_on_signal, watching
 from twin.run import Clock
 from twin.settings import Settings
@@ -160,6 +161,8 @@ class Process:
                 clock=self.clock,
                 store=store,
             )
+            if APPS[kind].alone:
+                await self._wait_until_alone(bus, kind, ends)
             worker = Worker(*make_app(kind, context), context)
             try:
                 await worker.start()
@@ -173,6 +176,25 @@ class Process:
             finally:
                 health.enter("stopping")
                 await worker.stop()
+
+    async def _wait_until_alone(self, bus: KafkaBus, kind: str, ends: asyncio.Event) -> None:
+        """Wait until a worker that died has been expelled.
+
+        Raises
+        ------
+        StartError
+            One that lives has the place.
+        """
+        group = full_name(kind, self.settings.namespace)
+        looks_left = round((SESSION_TIMEOUT_S + LOOK_EVERY_S) / LOOK_EVERY_S) + 1
+        while not ends.is_set() and bus.members(group):
+            looks_left -= 1
+            if looks_left < 0:
+                raise StartError(
+                    f"an app {kind} works in this namespace already, and there can be one: end it, or choose another "
+                    "namespace (COLOSSUS_NAMESPACE)"
+                )
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def run_console(self, on_started: Callable[[str, Entrance], None]) -> None:
         """Serve the console until a signal or its failure.
@@ -206,13 +228,14 @@ class Process:
         with contextlib.ExitStack() as stack:
             stack.enter_context(stop_on_signal(partial(loop.call_soon_threadsafe, ends.set)))
             door = stack.enter_context(HealthDoor(health, self.settings.health_host, self.settings.health_port))
-            bus = stack.enter_context(connected(self.settings, self.name))
-            health.fact("lost_n", lambda: dict(bus.lost_n))
-            checks = {"kafka": bus.check}
+            checks = {}
             history = None
             if store:
                 history = stack.enter_context(contextlib.closing(open_history(self.settings, reads_only=reads_only)))
                 checks["influxdb"] = history.check
+            bus = stack.enter_context(connected(self.settings, self.name))
+            health.fact("lost_n", lambda: dict(bus.lost_n))
+            checks["kafka"] = bus.check
             stack.enter_context(watching(health, checks))
             yield bus, history, health, door.url, ends
 

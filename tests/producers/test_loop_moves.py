@@ -163,7 +163,7 @@ def test_snapshots_thin_out_with_age(stage: Stage) -> None:
     kept = Snapshots(stage.folder / "thin", stage.site)
     for tick in range(0, 6000, 20):
         plant.tick = tick
-        kept.save(plant)
+        kept.save(plant, 0)
     ticks = sorted(int(path.name.partition(".")[0]) for path in (stage.folder / "thin").iterdir())
     assert (len(ticks), ticks[0], ticks[-1]) == (120, 0, 5980)
     gaps = [b - a for a, b in itertools.pairwise(ticks)]

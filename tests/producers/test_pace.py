@@ -14,7 +14,8 @@ from twin.site import load_site
 
 SITE = load_site("mini")
 ROWS, STATE, HISTORY = ("rows", "telemetry.gpu"), ("site", "twin.rack"), ("history", "twin.rack")
-PER_TICK = {ROWS: SITE.layout.array_count, STATE: GPU_PARTITIONS, HISTORY: GPU_PARTITIONS}
+PARTITIONS = min(GPU_PARTITIONS, SITE.layout.array_count)
+PER_TICK = {ROWS: SITE.layout.array_count, STATE: PARTITIONS, HISTORY: PARTITIONS}
 
 
 class Told:
@@ -125,7 +126,7 @@ def test_where_nobody_reads_nobody_is_waited_for(bus: Told, clock: HandClock) ->
     bus.unread = dict.fromkeys(PER_TICK)
     owner, pace = owner_of(clock, speed=10.0), pace_of(bus, clock)
     assert pace.open_for(owner)
-    bus.unread[HISTORY] = UNREAD_MAX_TICKS * GPU_PARTITIONS
+    bus.unread[HISTORY] = UNREAD_MAX_TICKS * PARTITIONS
     clock.ms += LOOK_EVERY_MS
     assert not pace.open_for(owner)
 
@@ -150,3 +151,9 @@ def test_groups_and_topics_are_those_of_the_namespace(bus: Told, clock: HandCloc
     bus.unread = {(f"ci.{group}", f"ci.{topic}"): 0 for group, topic in PER_TICK}
     assert pace_of(bus, clock, "ci").open_for(owner_of(clock, speed=10.0))
     assert bus.asked_n == len(PER_TICK)
+
+
+def test_a_slow_run_waits_for_nobody() -> None:
+    bus, clock = Told(), HandClock()
+    full(bus)
+    assert pace_of(bus, clock).open_for(owner_of(clock, speed=0.5))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from producers.loop import Loop
-from producers.process import look_for_left
+from producers.process import wait_for_lease, what_is_left
 from producers.resume import Left, find_left, plan_of
 from tests.producers.stage import Stage
 from twin.bus.base import Reader, Record
@@ -394,7 +394,8 @@ def look(stage: Stage, settings: Settings, site: str = "mini", *, stop: bool = F
     told = threading.Event()
     if stop:
         told.set()
-    return look_for_left(stage.bus, settings, load_site(site), stage.clock, told)
+    control = wait_for_lease(stage.bus, settings.namespace, load_site(site), stage.clock, told)
+    return None if control is None else what_is_left(stage.bus, settings, load_site(site), control)
 
 
 def while_it_waits(stage: Stage, monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> list[float]:
@@ -495,4 +496,4 @@ def test_a_run_that_cannot_be_rebuilt_is_given_up_with_the_reason(
     for file in snapshots_of(stage, first):
         file.unlink()
     assert look(stage, settings) is None
-    assert f"run={first.owner.run} given_up reason=the snapshot of tick 0 cannot be used" in caplog.text
+    assert f"run={first.owner.run} given_up reason=no snapshot before tick 3 is left" in caplog.text

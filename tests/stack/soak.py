@@ -79,7 +79,7 @@ def _soak(theatre: Theatre, seconds: int) -> dict[str, object]:
 
 def _unwritten_ticks(theatre: Theatre) -> float:
     lag = theatre.bus.lag(theatre.name("history"), theatre.name("twin.rack"))
-    return float("inf") if lag is None else lag / GPU_PARTITIONS
+    return float("inf") if lag is None else lag / min(GPU_PARTITIONS, theatre.site.layout.array_count)
 
 
 def _delays(theatre: Theatre, from_ms: int, to_ms: int) -> dict[str, float]:

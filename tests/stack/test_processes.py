@@ -84,6 +84,13 @@ def test_a_second_run_is_refused_and_so_is_a_port_in_use(theatre: Theatre) -> No
     assert first.runs()
 
 
+def test_a_second_site_is_refused_and_one_that_follows_a_dead_one_waits_for_its_place(theatre: Theatre) -> None:
+    theatre.start("site", "site-1")
+    assert "an app site works in this namespace already" in refused(theatre, "up", "site", "--site", "mini")
+    theatre.fleet.end("site-1", kill=True)
+    assert theatre.start("site", "site-2").health()["state"] == "ok"
+
+
 # -- what they outlive
 
 

@@ -21,18 +21,21 @@ from twin.events.topics import BY_NAME, full_name
 from twin.run import check_control
 
 CONTROL = BY_NAME["run.control"]
+SESSION_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class AppKind:
     """One app: what it does, and how much of its input it holds.
 
-    ``attach`` adds its agents; about ``buffer_bytes`` of messages wait for them, each of ``message_bytes``.
+    ``attach`` adds its agents; about ``buffer_bytes`` of messages wait for them, each of ``message_bytes``. One that is
+    ``alone`` has one worker: what it makes needs all that it reads.
     """
 
     attach: Callable[[faust.App, Context], Attached]
     buffer_bytes: int
     message_bytes: int
+    alone: bool = False
 
     @property
     def buffer_n(self) -> int:
@@ -45,7 +48,7 @@ _MIB = 1 << 20
 # Messages are as long as at 200,000 GPUs: a frame of 512 GPUs, and the racks of 16 such arrays.
 APPS: dict[str, AppKind] = {
     "rows": AppKind(rows.attach, 64 * _MIB, 23_000),
-    "site": AppKind(site.attach, 64 * _MIB, 36_000),
+    "site": AppKind(site.attach, 64 * _MIB, 36_000, alone=True),
     "history": AppKind(history.attach, 16 * _MIB, 36_000),
 }
 
@@ -91,7 +94,7 @@ def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
         stream_buffer_maxsize=kind.buffer_n,
         broker_commit_interval=1.0,
         broker_commit_every=100_000,
-        broker_session_timeout=10.0,
+        broker_session_timeout=SESSION_TIMEOUT_S,
         broker_heartbeat_interval=3.0,
         broker_max_poll_records=500,
         consumer_max_fetch_size=5 << 20,

@@ -199,10 +199,12 @@ def check_topics(bus: Bus, namespace: str = "") -> None:
             continue
         if partitions != topic.partitions:
             wrong.append(f"{name} has {partitions} partitions, not {topic.partitions}")
+    absent = f"there is no topic {', '.join(missing)}"
     if wrong:
+        told = "; ".join([*wrong, absent] if missing else wrong)
         raise BusError(
-            f"{'; '.join(wrong)}: delete what is wrong and run `colossus topics create`, or choose another namespace "
+            f"{told}: delete what is wrong and run `colossus topics create`, or choose another namespace "
             "(COLOSSUS_NAMESPACE)"
         )
     if missing:
-        raise UnknownTopic(f"there is no topic {', '.join(missing)}: run `colossus topics create`")
+        raise UnknownTopic(f"{absent}: run `colossus topics create`")

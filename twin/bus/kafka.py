@@ -259,16 +259,21 @@ class KafkaBus(Bus):
         with self._translated():
             self._admin.describe_cluster()
 
+    def members(self, group: str) -> int:
+        """Return how many members a group has."""
+        with self._translated():
+            try:
+                return len(self._admin.describe_groups([group])[group]["members"])
+            except (CoordinatorNotAvailableError, GroupIdNotFoundError):  # no group has been here yet
+                return 0
+
     def lag(self, group: str, topic: str) -> int | None:
         """Return how many messages of a topic a group has not committed; ``None``: nobody is in the group."""
         places = [TopicPartition(topic, partition) for partition in range(self.partitions(topic))]
+        if not self.members(group):
+            return None
         with self._translated():
-            try:
-                if not self._admin.describe_groups([group])[group]["members"]:
-                    return None
-                committed = self._admin.list_group_offsets({group: places})[group]
-            except (CoordinatorNotAvailableError, GroupIdNotFoundError):  # no group has been here yet
-                return None
+            committed = self._admin.list_group_offsets({group: places})[group]
             begins = self._admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
             ends = self._admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
         return sum(
@@ -300,7 +305,7 @@ class KafkaBus(Bus):
             raise
         except (KafkaError, OSError) as exc:
             raise BusError(
-                f"Kafka at {self.access.brokers}: {type(exc).__name__}: {exc}: start it (make servers), or mend "
+                f"Kafka at {self.access.brokers}: {str(exc) or type(exc).__name__}: start it (make servers), or mend "
                 "COLOSSUS_KAFKA and COLOSSUS_KAFKA_*"
             ) from exc
 

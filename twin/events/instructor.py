@@ -36,9 +36,13 @@ class Truth(Message):
 
 
 class SnapshotReference(Message):
-    """Where a snapshot lies; the snapshot itself is a file, too large for a message."""
+    """Where a snapshot lies; the snapshot itself is a file, too large for a message.
+
+    ``branch``: the epoch of the last jump before it, that is, of the last epoch that did not continue the one before.
+    """
 
     tick: int = Field(ge=0)
+    branch: int = Field(ge=0, default=0)
     path: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(ge=0)
