@@ -254,6 +254,6 @@ async def test_without_a_store_it_cannot_be_made() -> None:
     bus.create_topics(TOPICS)
     try:
         with pytest.raises(StartError, match="needs a store"):
-            make_app("history", Context("history-1", "", "memory://no-store", bus, LAYOUT, HandClock()))
+            make_app("history", Context("history-1", "", {"broker": "memory://no-store"}, bus, LAYOUT, HandClock()))
     finally:
         bus.close()
