@@ -16,7 +16,7 @@ from tests.stack.theatre import Theatre
 
 def pytest_configure(config: pytest.Config) -> None:
     # kafka-python leaves the sockets of connections that failed to the garbage collector.
-    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <(ssl.SSLS|s)ocket:ResourceWarning")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

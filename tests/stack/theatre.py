@@ -200,4 +200,6 @@ class Theatre:
     def close(self) -> None:
         self.fleet.end_all()
         self.store.close()
+        # A broker that is started again loads every partition that there is.
+        self.bus._admin.delete_topics([self.name(topic.name) for topic in TOPICS])
         self.bus.close()

@@ -12,6 +12,11 @@ from tests.stack.servers.running import Server
 SASL_USER = "colossus"
 _CLUSTER = "colossusTwinForTests0w"  # 22 characters of base64
 _KEYS_GOOD_FOR_DAYS = "3650"
+_READY = "Kafka Server started"  # of the one logger that tells more than warnings
+_LOG = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
+)
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -66,7 +71,7 @@ class Kafka(Server):
         self.ca_file = folder / "ca.pem"
         self._ports = (port, safe_port, controller_port)
         self._look_s = retention_look_s
-        self._java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{kafka_jars()}/*"]
+        self._java = ["java", "-Xmx512m", "-XX:+UseSerialGC", *_LOG, "-cp", f"{kafka_jars()}/*"]
 
     @property
     def password(self) -> str:
@@ -106,7 +111,7 @@ class Kafka(Server):
                 socket.create_connection(("127.0.0.1", port), 1.0).close()
             except OSError:
                 return False
-        return "Kafka Server started" in self.log_since_start()
+        return _READY in self.log_since_start()
 
     def _make_keys(self) -> None:
         store = ["-keystore", "keys.p12", "-storepass", self.password, "-alias", "broker"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 LOOK_EVERY_S = 0.1
-START_S = 60.0
+START_S = 180.0
 STOP_S = 30.0
 
 
