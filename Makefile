@@ -52,7 +52,7 @@ bench: $(VENV)/.installed  ## print the figures of the plant alone and of the wh
 	$(COLOSSUS) bench stream --embedded --site $(SITE)
 
 bench-stack: servers  ## print the figures of the stream with every process apart, on these servers
-	. .servers/settings; $(COLOSSUS) bench stream --site $(SITE)
+	. .servers/settings; . .servers/settings-admin; $(COLOSSUS) bench stream --site $(SITE)
 
 clean:  ## remove the environment and all caches; data/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

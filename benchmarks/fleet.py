@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from twin.errors import StartError
+
 START_S = 60.0
 STOP_S = 40.0
 
 
-class DidNotStartError(Exception):
+class DidNotStartError(StartError):
     """A process ended before it had begun; holds what it said."""
 
 
@@ -111,7 +113,7 @@ class Fleet:
     """
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
-        self.environment = dict(environment)
+        self.environment = {"COLOSSUS_HEALTH_PORT": "0", **environment}
         self._folder = folder
         self.members: dict[str, Member] = {}
 

@@ -12,7 +12,7 @@ from producers.requests import Requests
 from producers.resume import Left
 from producers.snapshots import Snapshots
 from twin.bus.base import Bus, Record
-from twin.errors import LeaseLost, MessageInvalid, RunActive, RunError
+from twin.errors import BusError, LeaseLost, MessageInvalid, RunActive, RunError
 from twin.events.control import RunControl
 from twin.events.head import decode_model
 from twin.events.instructor import SnapshotReference
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 CONTROL_EVERY_MS = 1000
 HELD_BACK_MS = 5
 SNAPSHOT_EVERY_S = 60.0
+CLOSE_FLUSH_S = 5.0
+TOLD_EVERY_MS = 600_000  # of a run that stands, before the topic forgets
 REACHED_OVER_N = 5
 
 
@@ -86,6 +88,7 @@ class Loop:
         self._lease_lost = False
         self._reached_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at which the measuring began
         self._branch = 0  # epoch of the last jump
+        self._next_told_ms = 0  # when a run that stands tells of its snapshot again
         self.frames = 0
 
     def start(self, run: str) -> None:
@@ -98,9 +101,15 @@ class Loop:
         """
         now_ms = self._clock.now_ms()
         self._hear(self._control.read_up(), now_ms)
-        self.owner.begin(run, seen=self._view.control, now_ms=now_ms)
         self._snapshots = Snapshots(self._snapshot_dir / run, self._site)
-        self._open(now_ms)
+        self.owner.begin(run, seen=self._view.control, now_ms=now_ms)
+        try:
+            reference = self._snapshots.save(self.plant, self._branch)
+        except RunError:
+            self.owner.end()  # before anybody has heard of it
+            self.close()
+            raise
+        self._open(reference, now_ms)
 
     def resume(self, left: Left) -> None:
         """Take the lease of a crashed owner, and go on with its run from where it came to.
@@ -117,25 +126,23 @@ class Loop:
         seen = self._view.control or left.control
         if (seen.run, seen.epoch) != (left.control.run, left.control.epoch):
             raise RunActive(f"run {left.control.run} has gone on as {seen.run}, epoch {seen.epoch}, of {seen.owner}")
-        left.snapshots.save(left.plant, left.branch)
+        reference = left.snapshots.save(left.plant, left.branch)
+        seen = seen.model_copy(update={"epoch": left.epoch})
         self.owner.resume_crashed(seen, tick=left.plant.tick - 1, now_ms=now_ms)
         self.plant = left.plant
         self._branch = left.branch
         self._snapshots = left.snapshots
         self._orders.adopt(left.log, left.answered, left.waiting)
-        self._open(now_ms)
+        self._open(reference, now_ms)
 
-    def _open(self, now_ms: int) -> None:
-        """Say that the run is ours, and keep the first way back to it."""
+    def _open(self, reference: SnapshotReference, now_ms: int) -> None:
+        """Say that the run is ours, and where the first way back to it lies."""
         self._snapshots.sweep(now_ms)
         try:
             self._say(now_ms)  # whoever began at the same moment has written too
-            self.save_snapshot()
         except LeaseLost as exc:
             raise RunActive(str(exc)) from exc
-        except RunError:
-            self.close()
-            raise
+        self._tell_of(reference)
 
     def turn(self) -> float:
         """Do all that is due; return how long nothing will be [s].
@@ -159,6 +166,8 @@ class Loop:
         if ticked:
             self._turn_back()
             now_ms = self._clock.now_ms()
+        if self.owner.state in ("paused", "frozen") and now_ms >= self._next_told_ms:
+            self._keep_snapshot()
         if self._answers or now_ms >= self._next_control_ms or (ticked and self.owner.plan.lock_step):
             self._measure(now_ms)
             self._say(now_ms)
@@ -178,7 +187,10 @@ class Loop:
         self._orders.close()
         self._requests.close()
         self._control.close()
-        self._bus.flush()
+        try:
+            self._bus.flush(CLOSE_FLUSH_S)
+        except BusError as exc:
+            logger.warning("close=unsent run=%s reason=%s", self.owner.run, exc)  # its lease runs out by itself
 
     def go_back(self, tick: int) -> None:
         """Rebuild the plant as after a tick, and go on from there in a new epoch.
@@ -206,6 +218,7 @@ class Loop:
         self._tell_of(self._snapshots.save(self.plant, self._branch))
 
     def _tell_of(self, reference: SnapshotReference) -> None:
+        self._next_told_ms = self._clock.now_ms() + TOLD_EVERY_MS
         ts = max(self.owner.last_ts, self.owner.line.ts0)
         self._publisher.message("instructor.snapshots", self.owner.run, reference, tick=self.owner.tick, ts=ts)
 
@@ -225,6 +238,7 @@ class Loop:
         stepped, self._steps = self._steps_left > 0, (-1, 0)
         if not (stepped and self.owner.state in ("frozen", "frozen" if frozen else "paused")):
             self.owner.pause(frozen=frozen)
+        self._next_told_ms = 0  # topics forget orders: a snapshot of where it stands needs none of them
 
     @property
     def _steps_left(self) -> int:
@@ -267,10 +281,15 @@ class Loop:
         self._orders.operator_acted(self.plant, ts)
         self.frames += self._publisher.telemetry(self._producers, self.plant, tick=self.owner.tick, ts=ts)
         if self.plant.tick % max(1, round(SNAPSHOT_EVERY_S / plan.dt_s)) == 0:
-            try:
-                self.save_snapshot()
-            except RunError as exc:
-                logger.warning("snapshot=missing tick=%d reason=%s", self.owner.tick, exc)  # the run goes on without it
+            self._keep_snapshot()
+
+    def _keep_snapshot(self) -> None:
+        """Write a snapshot if that is possible; the run goes on without it."""
+        try:
+            self.save_snapshot()
+        except RunError as exc:
+            self._next_told_ms = self._clock.now_ms() + TOLD_EVERY_MS
+            logger.warning("snapshot=missing tick=%d reason=%s", self.owner.tick, exc)
 
     def _measure(self, now_ms: int) -> None:
         """Measure the speed over the last ticks or seconds, whichever is longer: one to five of them, in one epoch."""

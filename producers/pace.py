@@ -1,7 +1,7 @@
 """How fast a plant on a Kafka may go: no faster than what it sends goes out, and is read."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twin.bus.kafka import KafkaBus
 from twin.errors import BusError
@@ -20,9 +20,14 @@ LOOK_EVERY_MS = 500
 class Pace:
     """Asked before each tick.
 
-    A run at the pace of the wall clock waits for nobody but the bus, as a real site would. One that hurries, or has
-    fallen behind and makes up for it, waits for all that read it: they could lose to retention what they have not
-    read.
+    A run at the pace of the wall clock waits for nobody but the bus, as a real site would. One that has fallen behind
+    and makes up for it waits for the state, and one that hurries for the history, too: they could lose to retention
+    what they have not read. A slow store must not stop a run that keeps pace.
+
+    Attributes
+    ----------
+    held_back
+        Whether it said no the last time it was asked.
 
     Parameters
     ----------
@@ -39,33 +44,38 @@ class Pace:
         self._now_ms = now_ms
         arrays = layout.site.layout.array_count
         partitions = min(arrays, GPU_PARTITIONS)  # one without arrays has no frames, and no racks
-        self._readers = tuple(
-            (full_name(group, namespace), full_name(topic, namespace), per_tick)
-            for group, topic, per_tick in (
-                ("rows", "telemetry.gpu", arrays),
-                ("site", "twin.rack", partitions),
-                ("history", "twin.rack", partitions),
+        self._state, self._history = (
+            tuple((full_name(group, namespace), full_name(topic, namespace), n) for group, topic, n in readers)
+            for readers in (
+                (("rows", "telemetry.gpu", arrays), ("site", "twin.rack", partitions)),
+                (("history", "twin.rack", partitions),),
             )
         )
+        self.held_back = False
         self._looked_ms = -LOOK_EVERY_MS
         self._all_read = True
 
     def open_for(self, owner: RunOwner) -> bool:
         """Tell whether the run may do its next tick."""
+        self.held_back = not self._open_for(owner)
+        return not self.held_back
+
+    def _open_for(self, owner: RunOwner) -> bool:
         if self._bus.unsent_ratio() > UNSENT_MAX_RATIO:
             return False
         now_ms = self._now_ms()
         behind = tick_due(owner.line, now_ms) - owner.tick > BEHIND_MAX_TICKS
-        if 0 < owner.plan.speed <= 1.0 and not owner.filling and not behind:
+        hurries = owner.filling or not 0 < owner.plan.speed <= 1.0
+        if not hurries and not behind:
             return True
         if now_ms - self._looked_ms >= LOOK_EVERY_MS:
             self._looked_ms = now_ms
-            self._all_read = self._look()
+            self._all_read = self._look((*self._state, *self._history) if hurries else self._state)
         return self._all_read
 
-    def _look(self) -> bool:
+    def _look(self, readers: Iterable[tuple[str, str, int]]) -> bool:
         try:
-            lags = [(self._bus.lag(group, topic) or 0) / per_tick for group, topic, per_tick in self._readers]
+            lags = [(self._bus.lag(group, topic) or 0) / per_tick for group, topic, per_tick in readers]
         except BusError as exc:
             logger.debug("pace=waits reason=%s", exc)
             return False

@@ -19,7 +19,7 @@ from twin.events.head import decode_model
 from twin.events.layout import FrameLayout
 from twin.events.topics import BY_NAME, full_name
 from twin.process import Health, HealthDoor, stop_on_signal, watching
-from twin.run import Clock, RunPlan, RunView, new_run_id, utc_text
+from twin.run import CLOCKS_APART_MS, LEASE_MS, Clock, RunPlan, RunView, new_run_id, utc_text
 from twin.settings import Settings
 from twin.site import Site
 
@@ -85,11 +85,14 @@ def run_process(
         door = stack.enter_context(HealthDoor(health, settings.health_host, settings.health_port))
         bus = stack.enter_context(connected(settings, name))
         health.fact("lost_n", lambda: dict(bus.lost_n))
-        control = None if anew else wait_for_lease(bus, settings.namespace, site, clock, stop)
+        control = wait_for_lease(bus, settings.namespace, clock, stop)
         if stop.is_set():
             return
+        if anew:
+            control = None
         # The loop listens from here on: what comes while the plant is rebuilt is not lost.
-        loop = _loop(bus, settings, site, plan if control is None else plan_of(control), name, clock)
+        pace = Pace(bus, settings.namespace, FrameLayout(site), clock.now_ms)
+        loop = _loop(bus, settings, site, plan if control is None else plan_of(control), name, clock, pace)
         left = None if control is None else what_is_left(bus, settings, site, control)
         if left is None:
             loop.start(new_run_id(utc_text(clock.now_ms()), secrets.randbits(16)))
@@ -97,13 +100,14 @@ def run_process(
             loop.resume(left)
         owner = loop.owner
         health.fact("run", lambda: {"run": owner.run, "epoch": owner.epoch, "tick": owner.tick, "state": owner.state})
+        health.fact("held_back", lambda: pace.held_back)
         stack.enter_context(watching(health, {"kafka": bus.check}))
         health.enter("ok")
         on_started(Begun(owner.run, owner.epoch, owner.tick, door.url))
         run_until_stopped(loop, stop)
 
 
-def _loop(bus: KafkaBus, settings: Settings, site: Site, plan: RunPlan, name: str, clock: Clock) -> Loop:
+def _loop(bus: KafkaBus, settings: Settings, site: Site, plan: RunPlan, name: str, clock: Clock, pace: Pace) -> Loop:
     layout = FrameLayout(site)
     return Loop(
         bus,
@@ -114,51 +118,60 @@ def _loop(bus: KafkaBus, settings: Settings, site: Site, plan: RunPlan, name: st
         producers=[make(layout) for make in PRODUCERS.values()],
         clock=clock,
         snapshot_dir=settings.data_dir / "snapshots",
-        may_go_on=Pace(bus, settings.namespace, layout, clock.now_ms).open_for,
+        may_go_on=pace.open_for,
     )
 
 
-def wait_for_lease(bus: Bus, namespace: str, site: Site, clock: Clock, stop: threading.Event) -> RunControl | None:
+def wait_for_lease(bus: Bus, namespace: str, clock: Clock, stop: threading.Event) -> RunControl | None:
     """Wait until the lease of the namespace is free; return the last word of its owner, if it did not end its run.
+
+    An owner speaks every second: it is alive when it is heard, whatever the clocks of two machines say, and its lease
+    is free when it has been silent for as long as the lease lasts.
 
     Raises
     ------
     RunActive
         The owner lives.
-    SettingInvalid
-        The run is of another site.
     """
     view = RunView()
     reader = bus.follow(full_name("run.control", namespace))
     try:
         _hear(view, reader.read_up(), clock)
-        first = view.control
-        while (seen := view.control) is not None and seen.state != "ended" and not stop.is_set():
-            wait_ms = seen.lease_expires_ms - clock.now_ms()
-            if first is not None and seen.sent_ms > first.sent_ms:
+        seen = view.control
+        if seen is None or seen.state == "ended":
+            return None
+        silent_s = (clock.now_ms() - seen.sent_ms - CLOCKS_APART_MS) / 1000
+        while silent_s < LEASE_MS / 1000 and not stop.is_set():
+            silent_s = max(silent_s, 0.0) + LOOK_EVERY_S
+            _hear(view, reader.poll(LOOK_EVERY_S), clock)
+            now = view.control
+            if now is None or now.state == "ended":
+                return None
+            if now.sent_ms != seen.sent_ms:
                 raise RunActive(
-                    f"run {seen.run} of {seen.owner} is {seen.state} in this namespace: end it (colossus run end), or "
+                    f"run {now.run} of {now.owner} is {now.state} in this namespace: end it (colossus run end), or "
                     "choose another namespace (COLOSSUS_NAMESPACE)"
                 )
-            if wait_ms <= 0:
-                _refuse_other_site(seen, site)
-                return seen
-            _hear(view, reader.poll(min(wait_ms / 1000, LOOK_EVERY_S)), clock)
+        return seen
     finally:
         reader.close()
-    return None
 
 
-def _refuse_other_site(control: RunControl, site: Site) -> None:
+def what_is_left(bus: Bus, settings: Settings, site: Site, control: RunControl) -> Left | None:
+    """Return what a dead owner left of its run, ``None`` if nothing leads there any more.
+
+    Raises
+    ------
+    SettingInvalid
+        The run is of another site.
+    StartError
+        Its snapshots lie elsewhere.
+    """
     if control.site_crc != site.crc:
         raise SettingInvalid(
             f"run {control.run} of site {control.site} was left by {control.owner}, which has died: go on with it "
             f"(--site {control.site}), or begin a new run (--new)"
         )
-
-
-def what_is_left(bus: Bus, settings: Settings, site: Site, control: RunControl) -> Left | None:
-    """Return what a dead owner left of its run, ``None`` if nothing leads there any more."""
     try:
         return find_left(
             bus, settings.namespace, site, control, settings.data_dir / "snapshots", meanwhile=lambda: None

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from producers.orders import AUTOMATIC_OPERATOR
 from producers.snapshots import Snapshots
 from twin.bus.base import Bus, Record
-from twin.errors import MessageInvalid, RunError
+from twin.errors import MessageInvalid, RunError, StartError
 from twin.events.control import Command, CommandResult, RunControl
 from twin.events.head import Head, decode_model, split
 from twin.events.instructor import Inject, SnapshotReference, Truth
@@ -38,6 +38,8 @@ class Left:
         As it was after the last tick that was published.
     snapshots
         Those that can still be used.
+    epoch
+        The last one of which something was published.
     branch
         The epoch of the last jump that left what was before.
     log
@@ -51,6 +53,7 @@ class Left:
     control: RunControl
     plant: Plant
     snapshots: Snapshots
+    epoch: int
     branch: int
     log: list[TimedCommand | TimedInject]
     answered: frozenset[str]
@@ -94,6 +97,8 @@ def find_left(
 
     Raises
     ------
+    StartError
+        Its snapshots lie in another folder.
     RunError
         No snapshot of the run can be used.
     """
@@ -102,8 +107,13 @@ def find_left(
     # Each branch of a run begins with a snapshot: what has been saved, published and applied in its epochs is of it.
     branch = max((reference.branch for _, reference in told), default=0)
     references = [reference for _, reference in told if reference.branch == branch]
+    if references and not any((folder / control.run / Path(one.path).name).exists() for one in references):
+        raise StartError(
+            f"run {control.run} was left by {control.owner}, which has died, but its snapshots are not in {folder}: "
+            "mend COLOSSUS_DATA_DIR, or begin a new run (--new)"
+        )
     orders = _Orders(past)
-    last_tick = past.last_tick(branch)
+    epoch, last_tick = past.last_published(branch)
     if control.epoch >= branch:
         last_tick = max(last_tick, control.settled_tick)
     why = RunError(f"no snapshot of run {control.run} is known")
@@ -119,7 +129,7 @@ def find_left(
             why = exc  # one before it may do
             continue
         logger.warning("run=%s rebuilt tick=%d actions=%d", control.run, tick, len(log))
-        return Left(control, plant, snapshots, branch, log, orders.answered, orders.waiting)
+        return Left(control, plant, snapshots, max(epoch, control.epoch), branch, log, orders.answered, orders.waiting)
     raise why
 
 
@@ -150,8 +160,8 @@ class _Past:
                 found.append((head, data))
         return found
 
-    def last_tick(self, branch: int) -> int:
-        """Return the last tick of the run that was published in the epochs of a branch, -1 for none."""
+    def last_published(self, branch: int) -> tuple[int, int]:
+        """Return the last epoch and tick of the run that were published in the epochs of a branch, -1 for none."""
         heads = []
         for record in self.records(WITNESS):
             try:
@@ -160,7 +170,7 @@ class _Past:
                 continue
             if head.run == self.run and head.epoch >= branch:
                 heads.append(head)
-        return max(heads, key=lambda head: (head.epoch, head.tick)).tick if heads else -1
+        return max(((head.epoch, head.tick) for head in heads), default=(-1, -1))
 
 
 class _Orders:

@@ -177,7 +177,9 @@ def up_producers(
     plan = _plan(found, clock, seed=seed, speed=speed, start=start, weather_at=weather_at, operator=operator)
 
     def started(begun: Begun) -> None:
-        how = "begun" if begun.tick < 0 else f"gone on with from tick {begun.tick}, as epoch {begun.epoch}"
+        how = "begun"
+        if begun.tick >= 0:
+            how = f"gone on with from tick {begun.tick}, as epoch {begun.epoch}, by its own seed, speed and weather"
         typer.echo(f"run {begun.run} {how}; {begun.health_url}")
 
     run_process(

@@ -2,13 +2,14 @@
 
 import json
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from twin.errors import StartError, TwinError
 
@@ -151,15 +152,19 @@ def watching(health: Health, checks: Mapping[str, Callable[[], None]]) -> Iterat
     stop = threading.Event()
 
     def look() -> None:
-        while not stop.is_set():
-            for what, check in checks.items():
-                try:
-                    check()
-                except TwinError as exc:
-                    health.waits_for(what, str(exc))
-                else:
-                    health.waits_for(what, None)
-            stop.wait(CHECK_EVERY_S)
+        try:
+            while not stop.is_set():
+                for what, check in checks.items():
+                    try:
+                        check()
+                    except TwinError as exc:
+                        health.waits_for(what, str(exc))
+                    else:
+                        health.waits_for(what, None)
+                stop.wait(CHECK_EVERY_S)
+        finally:
+            if not stop.is_set():  # whatever ended it: nobody looks any more, and what was said last must not stand
+                health.waits_for("watch", "it has failed: restart this process")
 
     thread = threading.Thread(target=look, name="watch", daemon=True)
     thread.start()
@@ -181,6 +186,12 @@ def stop_on_signal(stop: Callable[[], object]) -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM):
             restore.callback(signal.signal, number, signal.signal(number, told))
         yield
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """End the process though threads of its libraries wait for what is away; its log is written."""
+    logging.shutdown()
+    os._exit(code)
 
 
 class _OneLine(logging.Formatter):

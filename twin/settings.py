@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     kafka_sasl: SaslMechanism = "PLAIN"
     kafka_user: str | None = None
     kafka_password: SecretStr | None = None
-    influx_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    influx_url: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
     influx_org: str = "colossus"
     influx_token: SecretStr | None = None
     influx_token_file: Path | None = None

@@ -5,6 +5,7 @@ The plant's process is ``producers/process.py``; ``embedded`` puts both sides in
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +23,10 @@ from twin.console.app import make_console
 from twin.console.context import ConsoleContext, Param, Verb
 from twin.console.seats import Role, Seats, tokens_from
 from twin.console.server import listen, serve, url_of
-from twin.errors import SettingInvalid, StartError
+from twin.errors import SettingInvalid, StartError, explain
 from twin.events.layout import FrameLayout
 from twin.events.topics import full_name
-from twin.process import Health, HealthDoor, stop_on_signal, watching
+from twin.process import Health, HealthDoor, leave_at_once, stop_on_signal, watching
 from twin.run import Clock
 from twin.settings import Settings
 from twin.site import Site
@@ -33,6 +34,8 @@ from twin.store import Store
 from twin.store.influx import InfluxStore, open_influx
 
 LOOK_EVERY_S = 0.5
+EXIT_FAILED = 2
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +172,14 @@ class Process:
                 health.enter("ok")
                 on_started(url)
                 while not ends.is_set():
-                    worker.check()
+                    _check(worker)
                     health.waits_for("site", _other_site(context, self.site))
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(ends.wait(), LOOK_EVERY_S)
             finally:
                 health.enter("stopping")
-                await worker.stop()
+                if not await worker.stop():
+                    leave_at_once(0 if ends.is_set() else EXIT_FAILED)
 
     async def _wait_until_alone(self, bus: KafkaBus, kind: str, ends: asyncio.Event) -> None:
         """Wait until a worker that died has been expelled.
@@ -260,6 +264,15 @@ def open_history(settings: Settings, *, reads_only: bool) -> InfluxStore:
         settings.namespace,
         reads_only=reads_only,
     )
+
+
+def _check(worker: Worker) -> None:
+    """Raise what ended the app; told here, too, for what waits for the bus may keep the process from telling it."""
+    try:
+        worker.check()
+    except StartError as exc:
+        logger.error("worker=%s failed reason=%s", worker.context.worker, explain(exc))  # noqa: TRY400
+        raise
 
 
 def _other_site(context: Context, site: Site) -> str | None:

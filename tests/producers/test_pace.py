@@ -101,6 +101,14 @@ def test_a_run_that_fell_behind_waits_for_its_readers(bus: Told, clock: HandCloc
     assert pace.open_for(owner)
 
 
+def test_a_slow_store_does_not_stop_a_run_that_makes_up_for_time(bus: Told, clock: HandClock) -> None:
+    bus.unread[HISTORY] = 10**6
+    owner, pace = owner_of(clock), pace_of(bus, clock)
+    clock.ms += 60_000
+    assert pace.open_for(owner)
+    assert not pace.held_back
+
+
 @pytest.mark.parametrize("speed", [1.0, 10.0])
 def test_what_is_unsent_stops_every_run(bus: Told, clock: HandClock, speed: float) -> None:
     owner, pace = owner_of(clock, speed=speed), pace_of(bus, clock)

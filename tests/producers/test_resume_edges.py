@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from producers.loop import TOLD_EVERY_MS
 from producers.resume import find_left, plan_of
 from tests.producers.stage import START_MS, Stage
-from tests.producers.test_resume import command, crash, last_control, resumed, snapshots_of, stage, undisturbed
-from twin.errors import RunError
+from tests.producers.test_resume import command, crash, last_control, look, resumed, snapshots_of, stage, undisturbed
+from twin.errors import RunError, StartError
 from twin.events.control import Command, CommandResult
+from twin.events.instructor import SnapshotReference
 from twin.plant import state_hash
+from twin.settings import load_settings
 
 __all__ = ["stage"]  # the fixture
 
@@ -157,3 +160,37 @@ def test_nobody_may_give_commands_as_the_automatic_operator(stage: Stage) -> Non
     stage.ticks(first, 3)
     (answer,) = stage.read("command_results", CommandResult)
     assert (answer.accepted, "automatic operator" in answer.reason) == (False, True)
+
+
+def test_a_run_whose_snapshots_lie_elsewhere_is_not_given_up(stage: Stage, tmp_path: Path) -> None:
+    first = stage.started("one")
+    stage.ticks(first, 3)
+    crash(stage)
+    for file in snapshots_of(stage, first):
+        file.unlink()
+    with pytest.raises(StartError, match=r"are not in .*COLOSSUS_DATA_DIR.*--new"):
+        look(stage, load_settings(data_dir=tmp_path))
+
+
+def test_a_run_that_stands_can_be_resumed_after_the_topics_have_forgotten_its_orders(stage: Stage) -> None:
+    first = stage.started("one")
+    stage.ticks(first, 5)
+    command(stage, first, "c", "turbine-9")
+    stage.ticks(first, 5)
+    stage.ask(first, "freeze")
+    first.turn()
+    saved = [one.tick for one in stage.read("instructor.snapshots", SnapshotReference)]
+    assert saved[-1] == first.plant.tick
+    stage.clock.ms += TOLD_EVERY_MS
+    first.turn()
+    assert [one.tick for one in stage.read("instructor.snapshots", SnapshotReference)] == [first.plant.tick]
+
+
+def test_an_epoch_of_which_only_frames_were_seen_is_not_used_again(stage: Stage) -> None:
+    first = stage.started("one")
+    stage.ticks(first, 5)
+    first.owner.set_speed(2.0, stage.clock.ms)  # nobody hears of it on run.control
+    stage.clock.ms += first.owner.line.ms_per_tick
+    first._tick(stage.clock.ms)
+    crash(stage)
+    assert (last_control(stage).epoch, resumed(stage).owner.epoch) == (0, 2)

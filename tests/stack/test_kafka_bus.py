@@ -31,6 +31,18 @@ def new_topic(bus: KafkaBus, partitions: int = 1) -> str:
     return name
 
 
+def comes_back(bus: KafkaBus) -> bool:
+    """Tell whether the cluster answers: one that has just been started needs a moment."""
+    for _ in range(PATIENCE):
+        try:
+            bus.check()
+        except BusError:
+            threading.Event().wait(0.1)
+        else:
+            return True
+    return False
+
+
 def test_a_restart_loses_nothing_changes_no_order_and_repeats_nothing(kafka: Kafka, bus: KafkaBus) -> None:
     topic = new_topic(bus)
     reader = bus.read([topic])
@@ -65,7 +77,7 @@ def test_a_restart_loses_nothing_changes_no_order_and_repeats_nothing(kafka: Kaf
     assert values == [b"%d" % i for i in range(sent)]
     assert bus.lost_n.total() == 0
     assert bus.unsent_ratio() == 0.0
-    bus.check()
+    assert comes_back(bus)
 
 
 def test_what_waits_is_bounded_and_what_is_lost_is_counted(kafka: Kafka, bus: KafkaBus) -> None:
@@ -142,9 +154,9 @@ def test_tls_and_a_password_let_us_in(kafka: Kafka) -> None:
 
 
 def test_a_wrong_password_and_an_unknown_authority_are_named(kafka: Kafka, tmp_path: Path) -> None:
-    with pytest.raises(BusError, match=r"COLOSSUS_KAFKA"):
+    with pytest.raises(BusError, match=r"(?i)SASL.*COLOSSUS_KAFKA"):
         KafkaBus(safe(kafka, password=secrets.token_hex(8)), name="test")
-    with pytest.raises(BusError, match=r"COLOSSUS_KAFKA"):
+    with pytest.raises(BusError, match=r"(?i)certificate.*COLOSSUS_KAFKA"):
         KafkaBus(safe(kafka, ca_file=None), name="test")
     with pytest.raises(SettingInvalid, match="COLOSSUS_KAFKA_CA_FILE"):
         KafkaBus(safe(kafka, ca_file=tmp_path / "nowhere.pem"), name="test")

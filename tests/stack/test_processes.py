@@ -1,5 +1,6 @@
 """The processes of the stack as a user runs them: what they refuse, what they outlive, how they end."""
 
+import asyncio
 import secrets
 import socket
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from tests.stack.servers.kafka import Kafka
 from tests.stack.servers.running import free_ports
@@ -128,6 +130,8 @@ def test_foreign_and_corrupt_messages_stop_nobody(theatre: Theatre) -> None:
         for value in broken:
             theatre.bus.publish(theatre.name(topic.name), value, key=FOREIGN)
     theatre.bus.flush()
+    asyncio.run(send_lz4(theatre))
+    theatre.start("rows", "rows-2")  # reads the compacted topics from their beginning
     theatre.run_ticks(10)
     assert theatre.fleet.end("producers-1") == 0
     theatre.wait_settled(SECONDS)
@@ -136,6 +140,35 @@ def test_foreign_and_corrupt_messages_stop_nobody(theatre: Theatre) -> None:
     sent_power_w, sent_rows = theatre.sent_of(theatre.control.run)
     assert {tick: power_w for tick, (power_w,) in theatre.pictures("power_w").items()} == sent_power_w
     assert theatre.store.stored("rack", theatre.control.run) == sent_rows
+
+
+async def send_lz4(theatre: Theatre) -> None:
+    """Send what not every reader could unpack, to every topic."""
+    async with AIOKafkaProducer(bootstrap_servers=theatre.kafka.address, compression_type="lz4") as producer:
+        for topic in TOPICS:
+            await producer.send_and_wait(theatre.name(topic.name), b"foreign" * 100, key=FOREIGN)
+
+
+def test_who_is_told_to_end_while_kafka_is_away_ends(theatre: Theatre) -> None:
+    theatre.begin(*((kind, f"{kind}-1") for kind in APPS))
+    theatre.start("producers", "producers-1")
+    theatre.until(lambda: bool(theatre.controls), SECONDS, "a run")
+    theatre.run_ticks(5)
+    run = theatre.control.run
+    theatre.kafka.stop(kill=True)
+    try:
+        assert theatre.fleet.end_all() == dict.fromkeys(("producers-1", *(f"{app}-1" for app in APPS)), 0)
+    finally:
+        theatre.kafka.start()
+    theatre.begin(*((kind, f"{kind}-2") for kind in APPS))
+    again = theatre.start("producers", "producers-2")  # nobody could be told that the run has ended
+    assert f"run {run} gone on with" in again.greeting
+    theatre.run_ticks(5)
+    assert theatre.fleet.end("producers-2") == 0
+    theatre.wait_settled(SECONDS)
+    sent_power_w, sent_rows = theatre.sent_of(run)
+    assert {tick: power_w for tick, (power_w,) in theatre.pictures("power_w").items()} == sent_power_w
+    assert theatre.store.stored("rack", run) == sent_rows
 
 
 def test_producers_that_were_killed_go_on_with_their_run_and_apply_no_command_twice(theatre: Theatre) -> None:

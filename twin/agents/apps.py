@@ -22,6 +22,9 @@ from twin.run import check_control
 
 CONTROL = BY_NAME["run.control"]
 SESSION_TIMEOUT_S = 10.0
+# Of Faust's own limits: what waits for a store or a broker may wait for a day; ``twin.health`` and the health endpoint
+# tell of it.
+PATIENCE_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,9 @@ def make_app(name: str, context: Context) -> tuple[faust.App, Follower]:
         broker_heartbeat_interval=3.0,
         broker_max_poll_records=500,
         consumer_max_fetch_size=5 << 20,
+        broker_commit_livelock_soft_timeout=PATIENCE_S,
+        stream_processing_timeout=PATIENCE_S,
+        producer_request_timeout=PATIENCE_S,
         producer_acks=-1,
         producer_compression_type="zstd",
         producer_linger=0.01,

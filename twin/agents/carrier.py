@@ -109,13 +109,13 @@ class Carrier:
 
     async def _send(self, topic: str, key: bytes, value: bytes, partition: int | None, done: tuple[Any, ...]) -> None:
         sent: Any = await self.topic(topic).send(key=key, value=value, partition=partition)
-        if not done:
-            return
         if isinstance(sent, asyncio.Future):
             if not sent.done():
                 self._app.add_future(self._when_out(sent, done))
                 return
             sent.result()  # raises what kept it from going out
+        if not done:
+            return
         self.acknowledge(done)
 
     async def _when_out(self, sent: asyncio.Future[Any], done: tuple[Any, ...]) -> None:

@@ -108,7 +108,7 @@ class Writer:
         try:
             await loop.run_in_executor(self._thread, work, now_ms)
         except StoreUnavailable as exc:
-            logger.warning("tidy=waits reason=%s", exc)  # the next round does it
+            logger.debug("tidy=waits reason=%s", exc)  # the next round does it; that the store is away is told already
 
     def report(self, seconds: float) -> SinkHealth:
         """Say how the writes of the last ``seconds`` went, and begin anew."""

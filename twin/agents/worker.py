@@ -1,6 +1,7 @@
 """One running app of the observer: its control topics first, then the app."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 import faust
@@ -11,6 +12,8 @@ from twin.agents.follower import Follower
 from twin.errors import BusError, StartError
 
 START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 8.0
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -46,10 +49,20 @@ class Worker:
             ) from exc
         self.check()
 
-    async def stop(self) -> None:
-        """Stop the app with a goodbye to its group, then the follower."""
-        await self.app.stop()
+    async def stop(self) -> bool:
+        """Stop the app with a goodbye to its group, then the follower; tell whether that was possible.
+
+        A bus that is away cannot be said goodbye to, and what waits for it does not end: the next worker reads again
+        what is not acknowledged.
+        """
+        stopping = asyncio.ensure_future(self.app.stop())
+        _, waits = await asyncio.wait({stopping}, timeout=STOP_TIMEOUT_S)
+        if waits:
+            logger.warning("worker=%s stop=without_goodbye reason=the bus does not answer", self.context.worker)
+            return False
+        stopping.result()
         await self.follower.stop()
+        return True
 
     def check(self) -> None:
         """Raise what ended the app, if something did.

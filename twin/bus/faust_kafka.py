@@ -7,6 +7,7 @@ when a commit fails; here the next commit says the same and more.
 
 import logging
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any, ClassVar
 
 import faust
@@ -36,6 +37,7 @@ class _Thread(aiokafka.AIOKafkaConsumerThread):
         try:
             if wanted:
                 await self._ensure_consumer().commit(wanted)
+            self.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
         except KafkaError as exc:  # the broker is away, or the partitions are another's by now
             logger.warning("commit=refused app=%s reason=%r", self.app.conf.id, exc)
             return False

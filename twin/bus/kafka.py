@@ -37,6 +37,7 @@ RECORD_OVERHEAD_BYTES = 100
 SEGMENTS_PER_PARTITION = 8  # of its retention: what is kept beyond it is at most one of them
 SEGMENT_MIN_BYTES = 1 << 20
 TOLD_EVERY_S = 10.0
+CLOSE_FLUSH_S = 3.0
 _UNKNOWN_TOPIC = 3  # of Kafka's error codes
 _NO_VALUE: Any = object()  # kafka-python refuses a message without key and value, Kafka does not
 
@@ -91,6 +92,7 @@ class KafkaBus(Bus):
         self._told_s = -TOLD_EVERY_S
         self._consumers: set[KafkaReader | KafkaMember] = set()
         self._closed = False
+        self._last_word: list[str] = []
         self._options: dict[str, Any] = {
             **access.client(),
             "client_id": name,
@@ -98,7 +100,7 @@ class KafkaBus(Bus):
             "request_timeout_ms": ANSWER_MS,
             "reconnect_backoff_max_ms": BACK_OFF_MAX_MS,
         }
-        with self._translated():
+        with self._translated(), _overheard() as self._last_word:
             self._producer = KafkaProducer(
                 **self._options,
                 acks="all",
@@ -284,15 +286,23 @@ class KafkaBus(Bus):
         if self._closed:
             return
         try:
-            self.flush()
+            self.flush(CLOSE_FLUSH_S)
         except BusError as exc:
             logger.warning("close=unsent bytes=%d reason=%s", self._unsent_bytes, exc)
-        with self._translated():
-            for consumer in tuple(self._consumers):
-                consumer.close()
-            self._producer.close(timeout=1.0)
-            self._admin.close()
+        for close in (
+            *(consumer.close for consumer in tuple(self._consumers)),
+            self._close_producer,
+            self._admin.close,
+        ):
+            try:
+                with self._translated():
+                    close()
+            except BusError as exc:
+                logger.warning("close=without_goodbye reason=%s", exc)
         self._closed = True
+
+    def _close_producer(self) -> None:
+        self._producer.close(timeout=1.0)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -304,9 +314,10 @@ class KafkaBus(Bus):
         except MessageSizeTooLargeError:
             raise
         except (KafkaError, OSError) as exc:
+            why = " ".join([str(exc) or type(exc).__name__, *self._last_word])
             raise BusError(
-                f"Kafka at {self.access.brokers}: {str(exc) or type(exc).__name__}: start it (make servers), or mend "
-                "COLOSSUS_KAFKA and COLOSSUS_KAFKA_*"
+                f"Kafka at {self.access.brokers}: {why}: start it (make servers), or mend COLOSSUS_KAFKA and "
+                "COLOSSUS_KAFKA_*"
             ) from exc
 
 
@@ -334,6 +345,36 @@ def connected(settings: Settings, name: str) -> Iterator[KafkaBus]:
         bus.close()
 
 
+class _LastWord(logging.Handler):
+    """Keeps the last line that tells of an error, without the names of kafka-python's own classes."""
+
+    def __init__(self, kept: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().replace("\n", " ")
+        if "failed" in text.lower() and "bootstrap" not in text.lower():
+            self._kept[:] = [f"({text[:300]})"]
+
+
+@contextmanager
+def _overheard() -> Iterator[list[str]]:
+    """Listen to what kafka-python says of its attempts: its error does not tell why none succeeded."""
+    kept: list[str] = []
+    client, listener = logging.getLogger("kafka"), _LastWord(kept)
+    level, loud = client.level, client.propagate
+    client.addHandler(listener)
+    client.setLevel(logging.WARNING)
+    client.propagate = False
+    try:
+        yield kept
+    finally:
+        client.removeHandler(listener)
+        client.setLevel(level)
+        client.propagate = loud
+
+
 class _Values(Serializer):
     """Makes values of what is sent: bytes as they are, and none of ``_NO_VALUE``."""
 
@@ -358,9 +399,11 @@ def configs_of(topic: Topic) -> dict[str, str]:
     """
     share = topic.disk_bytes // topic.partitions
     segment = max(SEGMENT_MIN_BYTES, share // SEGMENTS_PER_PARTITION)
+    # Whatever others send is compressed anew by the broker: not every reader knows every codec.
+    codec = {"compression.type": "zstd"}
     if topic.compacted:
-        return {"cleanup.policy": "compact", "segment.bytes": str(segment), "segment.ms": "600000"}
-    return {
+        return codec | {"cleanup.policy": "compact", "segment.bytes": str(segment), "segment.ms": "600000"}
+    return codec | {
         "cleanup.policy": "delete",
         "retention.bytes": str(share),
         "retention.ms": str(1000 * topic.retention_s),

@@ -62,7 +62,7 @@ class Connection:
         self._what_to_do = {
             401: what_to_set,
             403: what_to_set,
-            404: "run `colossus store init`, or mend COLOSSUS_INFLUX_ORG or COLOSSUS_NAMESPACE",
+            404: "run `colossus store init`, or mend COLOSSUS_INFLUX_URL, _ORG or COLOSSUS_NAMESPACE",
         }
         if not (token.isascii() and token.isprintable()):  # it would not even go into a header
             raise StoreUnavailable(f"no token of InfluxDB holds such characters: {what_to_set}")
@@ -156,6 +156,10 @@ class Connection:
             raise StoreUnavailable(f"{self.url} is no InfluxDB: mend COLOSSUS_INFLUX_URL") from error
 
     def _refusal(self, error: ApiException) -> StoreUnavailable | StoreRejected:
+        if not error.status:
+            return StoreUnavailable(
+                f"InfluxDB does not answer at {self.url} ({_message(error)}): start it, or mend COLOSSUS_INFLUX_URL"
+            )
         said = f"InfluxDB at {self.url} refuses ({error.status}): {_message(error)}"
         if error.status in _FOR_GOOD:
             return StoreRejected(said)

@@ -66,6 +66,8 @@ def init(
     """
     from twin.store.influx_connection import SET_ADMIN, Connection
 
+    if not admin_token.strip():
+        raise StartError(f"the admin token is empty: {SET_ADMIN}")
     try:
         connection = Connection(url, org, admin_token, SET_ADMIN)
         try:

@@ -58,17 +58,23 @@ def _write_settings(kafka: Server, influx: Server) -> None:
     assert isinstance(kafka, Kafka)
     assert isinstance(influx, Influx)
     tokens = init(influx.url, influx.org, influx.admin_token, os.environ.get("COLOSSUS_NAMESPACE", ""))
-    file = FOLDER / "settings"
+    _write(
+        "settings",
+        KAFKA=kafka.address,
+        INFLUX_URL=influx.url,
+        INFLUX_ORG=influx.org,
+        INFLUX_TOKEN=tokens.writer,
+    )
+    _write("settings-reader", INFLUX_TOKEN=tokens.reader)
+    _write("settings-admin", INFLUX_ADMIN_TOKEN=influx.admin_token)
+    say("settings for `colossus up`: . .servers/settings; for the console then . .servers/settings-reader")
+
+
+def _write(name: str, **settings: str) -> None:
+    file = FOLDER / name
+    file.unlink(missing_ok=True)
     file.touch(mode=0o600)
-    settings = {
-        "KAFKA": kafka.address,
-        "INFLUX_URL": influx.url,
-        "INFLUX_ORG": influx.org,
-        "INFLUX_TOKEN": tokens.writer,
-        "INFLUX_ADMIN_TOKEN": influx.admin_token,
-    }
     file.write_text("".join(f"export COLOSSUS_{name}={value}\n" for name, value in settings.items()))
-    say("settings for `colossus up`: . .servers/settings")
 
 
 def say(line: str) -> None:

@@ -37,7 +37,7 @@ class Server(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # there are secrets in it
         self._process: subprocess.Popen[bytes] | None = None
         self._log_from = 0
 
