@@ -18,7 +18,7 @@ from twin.events.head import split
 from twin.events.topics import GPU_PARTITIONS
 
 WARM_UP_TICKS = 20
-CAUGHT_UP_TICKS = 2
+CAUGHT_UP_TICKS = 5  # it takes a second to gather, and one to commit
 
 
 def main() -> None:
