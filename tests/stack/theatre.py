@@ -179,14 +179,6 @@ class Theatre:
             last[head.run, head.epoch, head.tick] = tuple(hall[field] for field in fields)
         return last
 
-    def ever(self, field: str) -> set[float]:
-        """Return all values that any ``twin.site`` has ever told of a hall, those that were mended later, too."""
-        return {
-            value
-            for record in self.records("twin.site")
-            for value in orjson.loads(split(record.value)[1])["hall"][field]
-        }
-
     def wait_settled(self, seconds: float) -> None:
         """Wait until all that was sent has been dealt with by every app."""
         reads = (
