@@ -62,7 +62,7 @@ class Connection:
         self._what_to_do = {
             401: what_to_set,
             403: what_to_set,
-            404: "run `colossus store init`, or mend COLOSSUS_INFLUX_URL, _ORG or COLOSSUS_NAMESPACE",
+            404: "run `colossus store init`, or mend COLOSSUS_INFLUX_URL, COLOSSUS_INFLUX_ORG or COLOSSUS_NAMESPACE",
         }
         if not (token.isascii() and token.isprintable()):  # it would not even go into a header
             raise StoreUnavailable(f"no token of InfluxDB holds such characters: {what_to_set}")

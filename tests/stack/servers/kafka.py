@@ -45,6 +45,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+log.initial.task.delay.ms={look_ms}
 log.retention.check.interval.ms={look_ms}
 log.cleaner.backoff.ms={look_ms}
 """
