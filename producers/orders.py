@@ -23,6 +23,20 @@ REMEMBERED_IDS = 10_000
 AUTOMATIC_OPERATOR = "automatic operator"
 
 
+def timed_inject(order: Inject, tick: int) -> TimedInject:
+    """Return an inject with the tick in which it is applied."""
+    return TimedInject(
+        tick,
+        order.kind,
+        order.target,
+        severity=order.severity,
+        ramp_s=order.ramp_s,
+        delay_s=order.delay_s,
+        hold_s=order.hold_s,
+        params=dict(order.params),
+    )
+
+
 class Orders:
     """Takes commands and injects for the run of one owner.
 
@@ -153,16 +167,7 @@ class Orders:
         reason = ""
         try:
             self._check_run(order)
-            timed = TimedInject(
-                plant.tick,
-                order.kind,
-                order.target,
-                severity=order.severity,
-                ramp_s=order.ramp_s,
-                delay_s=order.delay_s,
-                hold_s=order.hold_s,
-                params=dict(order.params),
-            )
+            timed = timed_inject(order, plant.tick)
             inject(
                 plant,
                 timed.kind,

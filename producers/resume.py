@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from producers.orders import AUTOMATIC_OPERATOR
+from producers.orders import AUTOMATIC_OPERATOR, timed_inject
 from producers.snapshots import Snapshots
 from twin.bus.base import Bus, Record
 from twin.errors import MessageInvalid, RunError, StartError
@@ -191,7 +191,7 @@ class _Orders:
         for head, truth in truths:
             inject = injects.get(truth.inject_id)
             if truth.applied and inject is not None:
-                self.applied.append((head.epoch, _timed(inject, truth.applied_tick)))
+                self.applied.append((head.epoch, timed_inject(inject, truth.applied_tick)))
         self.waiting = [
             record
             for topic, model in (("commands", Command), ("instructor.injects", Inject))
@@ -205,16 +205,3 @@ class _Orders:
         except MessageInvalid:
             return False
         return order.run == run and order.id not in self.answered
-
-
-def _timed(inject: Inject, tick: int) -> TimedInject:
-    return TimedInject(
-        tick,
-        inject.kind,
-        inject.target,
-        severity=inject.severity,
-        ramp_s=inject.ramp_s,
-        delay_s=inject.delay_s,
-        hold_s=inject.hold_s,
-        params=dict(inject.params),
-    )

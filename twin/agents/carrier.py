@@ -114,8 +114,6 @@ class Carrier:
                 self._app.add_future(self._when_out(sent, done))
                 return
             sent.result()  # raises what kept it from going out
-        if not done:
-            return
         self.acknowledge(done)
 
     async def _when_out(self, sent: asyncio.Future[Any], done: tuple[Any, ...]) -> None:

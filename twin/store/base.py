@@ -48,6 +48,37 @@ def refuse_unknown(what: str, names: Iterable[str], allowed: Iterable[str], meas
             raise StoreRejected(f"{measurement} has no {what} {name!r}; it has {', '.join(allowed) or 'none'}")
 
 
+def checked_read(measurement: str, fields: Sequence[str], where: Where | None) -> Measurement:
+    """Return the measurement of a read whose names are all known.
+
+    Raises
+    ------
+    StoreRejected
+        Names what is not known, or that no field is asked for.
+    """
+    spec = measurement_of(measurement)
+    refuse_unknown("field", fields, (*(field.name for field in spec.fields), *spec.texts), spec.name)
+    refuse_unknown("tag", where or {}, spec.tags, spec.name)
+    if not fields:
+        raise StoreRejected(f"a read of {measurement} names no field")
+    return spec
+
+
+def bucket_of(spec: Measurement, from_ms: int, to_ms: int, wished: Bucket | None) -> Bucket:
+    """Return the bucket of a read: the one that is wished for, else by the width of its range.
+
+    Raises
+    ------
+    StoreRejected
+        The measurement is not in the 5-minute bucket.
+    """
+    if wished is None:
+        return "5m" if spec.rolled_up and to_ms - from_ms > LIVE_RANGE_MS else "live"
+    if wished == "5m" and not spec.rolled_up:
+        raise StoreRejected(f"{spec.name} has no 5-minute bucket")
+    return wished
+
+
 @dataclass(frozen=True)
 class Points:
     """One columnar batch of one measurement; valid by construction.

@@ -41,6 +41,15 @@ class Columns:
         return Columns(keys, self.ts[inside], {name: column[inside] for name, column in self.values.items()})
 
 
+def joined(batch: Sequence[Points]) -> dict[tuple[str, str], Columns]:
+    """Join a batch by measurement and run; points without rows are left out."""
+    groups: dict[tuple[str, str], list[Points]] = {}
+    for points in batch:
+        if points.size:
+            groups.setdefault((points.measurement, points.run), []).append(points)
+    return {kind: gather(parts) for kind, parts in groups.items()}
+
+
 def gather(parts: Sequence[Points]) -> Columns:
     """Join batches of one measurement and run, in their order; rows in which nothing was measured are left out."""
     tags = BY_NAME[parts[0].measurement].tags

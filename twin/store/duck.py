@@ -20,7 +20,6 @@ from twin.events.measurements import Measurement
 from twin.store import duck_sql
 from twin.store.base import (
     FIVE_MINUTE_RETENTION_MS,
-    LIVE_RANGE_MS,
     LIVE_RETENTION_MS,
     Bucket,
     Points,
@@ -28,10 +27,11 @@ from twin.store.base import (
     Series,
     Store,
     Where,
+    bucket_of,
+    checked_read,
     measurement_of,
-    refuse_unknown,
 )
-from twin.store.columns import Columns, gather, merged
+from twin.store.columns import Columns, joined, merged
 from twin.store.duck_file import (
     LIVE_FILE_MS,
     DuckFile,
@@ -165,16 +165,14 @@ class DuckStore(Store):
     # -- writing
 
     def write(self, batch: Sequence[Points]) -> None:
-        groups: dict[tuple[str, str], list[Points]] = {}
-        for points in batch:
-            if points.size:
-                groups.setdefault((points.measurement, points.run), []).append(points)
-        joined = {kind: gather(parts) for kind, parts in groups.items()}
+        columns_of_kind = joined(batch)
         with self._session() as connection:
-            for start_ms in sorted({start for columns in joined.values() for start in _live_starts(columns.ts)}):
+            for start_ms in sorted(
+                {start for columns in columns_of_kind.values() for start in _live_starts(columns.ts)}
+            ):
                 file = self._file(connection, "live", start_ms)
                 with self._transaction(connection, file):
-                    for (measurement, run), columns in joined.items():
+                    for (measurement, run), columns in columns_of_kind.items():
                         self._upsert(connection, file, measurement, run, columns.between(file.start_ms, file.end_ms))
 
     def _upsert(
@@ -212,7 +210,7 @@ class DuckStore(Store):
         window_ms: int,
         where: Where | None = None,
     ) -> Rows:
-        spec = _checked(measurement, fields, where)
+        spec = checked_read(measurement, fields, where)
         with self._session() as connection:
             keys, source = self._source(
                 connection, spec, fields, run, where, "live", until_ms - window_ms + 1, until_ms
@@ -234,11 +232,8 @@ class DuckStore(Store):
         where: Where | None = None,
         bucket: Bucket | None = None,
     ) -> list[Series]:
-        spec = _checked(measurement, fields, where)
-        if bucket is None:
-            bucket = "5m" if spec.rolled_up and to_ms - from_ms > LIVE_RANGE_MS else "live"
-        elif bucket == "5m" and not spec.rolled_up:
-            raise StoreRejected(f"{measurement} has no 5-minute bucket")
+        spec = checked_read(measurement, fields, where)
+        bucket = bucket_of(spec, from_ms, to_ms, bucket)
         with self._session() as connection:
             keys, source = self._source(connection, spec, fields, run, where, bucket, from_ms, to_ms - 1)
             if not keys:
@@ -389,16 +384,6 @@ class DuckStore(Store):
 def _live_starts(ts: NDArray[np.int64]) -> list[int]:
     """Return the begins of the live files that times fall into."""
     return [int(start) for start in np.unique(ts // LIVE_FILE_MS) * LIVE_FILE_MS]
-
-
-def _checked(measurement: str, fields: Sequence[str], where: Where | None) -> Measurement:
-    """Return the measurement of a read whose names are all known."""
-    spec = measurement_of(measurement)
-    refuse_unknown("field", fields, duck_sql.columns_of(spec), spec.name)
-    refuse_unknown("tag", where or {}, spec.tags, spec.name)
-    if not fields:
-        raise StoreRejected(f"a read of {measurement} names no field")
-    return spec
 
 
 def _allowed(where: Where | None, tag: str) -> frozenset[str] | None:

@@ -15,7 +15,6 @@ from twin.events.topics import full_name
 from twin.store import influx_ql
 from twin.store.base import (
     FIVE_MINUTE_RETENTION_MS,
-    LIVE_RANGE_MS,
     LIVE_RETENTION_MS,
     Bucket,
     Points,
@@ -23,10 +22,11 @@ from twin.store.base import (
     Series,
     Store,
     Where,
+    bucket_of,
+    checked_read,
     measurement_of,
-    refuse_unknown,
 )
-from twin.store.columns import Columns, gather, measured
+from twin.store.columns import Columns, joined, measured
 from twin.store.influx_lines import Prefixes, lines, mark_line
 from twin.store.rollup import LONG_RUNS_ONLY, WINDOW_MS, Window, due, windows_of
 
@@ -119,14 +119,10 @@ class InfluxStore(Store):
     # -- writing
 
     def write(self, batch: Sequence[Points]) -> None:
-        groups: dict[tuple[str, str], list[Points]] = {}
-        for points in batch:
-            if points.size:
-                groups.setdefault((points.measurement, points.run), []).append(points)
-        joined = {kind: gather(parts) for kind, parts in groups.items()}
+        columns_of_kind = joined(batch)
         touched: set[Window] = set()
         out: list[bytes] = []
-        for (measurement, run), columns in joined.items():
+        for (measurement, run), columns in columns_of_kind.items():
             out += lines(columns, measurement, run, self._prefixes)
             touched |= windows_of(measurement_of(measurement), run, columns.ts)
         try:
@@ -157,7 +153,7 @@ class InfluxStore(Store):
         window_ms: int,
         where: Where | None = None,
     ) -> Rows:
-        spec = _checked(measurement, fields, where)
+        spec = checked_read(measurement, fields, where)
         wanted = influx_ql.condition(run, where, until_ms - window_ms + 1, until_ms)
         names = tuple(dict.fromkeys(fields))
         (group,) = self._groups("live", [(spec, influx_ql.newest(spec, names, wanted))])
@@ -183,11 +179,8 @@ class InfluxStore(Store):
         where: Where | None = None,
         bucket: Bucket | None = None,
     ) -> list[Series]:
-        spec = _checked(measurement, fields, where)
-        if bucket is None:
-            bucket = "5m" if spec.rolled_up and to_ms - from_ms > LIVE_RANGE_MS else "live"
-        elif bucket == "5m" and not spec.rolled_up:
-            raise StoreRejected(f"{measurement} has no 5-minute bucket")
+        spec = checked_read(measurement, fields, where)
+        bucket = bucket_of(spec, from_ms, to_ms, bucket)
         wanted = influx_ql.condition(run, where, from_ms, to_ms - 1)
         names = tuple(dict.fromkeys(fields))
         text = (
@@ -272,13 +265,3 @@ class InfluxStore(Store):
 def _new_token() -> int:
     """Return a token that no other write has; a float holds it exactly."""
     return secrets.randbits(52)
-
-
-def _checked(measurement: str, fields: Sequence[str], where: Where | None) -> Measurement:
-    """Return the measurement of a read whose names are all known."""
-    spec = measurement_of(measurement)
-    refuse_unknown("field", fields, influx_ql.columns_of(spec), spec.name)
-    refuse_unknown("tag", where or {}, spec.tags, spec.name)
-    if not fields:
-        raise StoreRejected(f"a read of {measurement} names no field")
-    return spec
