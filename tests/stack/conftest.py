@@ -1,5 +1,6 @@
 """What the tests of the stack share: the real servers, started once and stopped at the end."""
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,8 +16,11 @@ from tests.stack.theatre import Theatre
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # kafka-python leaves the sockets of connections that failed to the garbage collector.
-    config.addinivalue_line("filterwarnings", "ignore:unclosed <(ssl.SSLS|s)ocket:ResourceWarning")
+    # kafka-python leaves the sockets of connections that failed to the garbage collector: within a test
+    # (pytest's own list of filters), and at the end of all, where only the filters set by now count.
+    unclosed = "unclosed <(ssl.SSLS|s)ocket"
+    config.addinivalue_line("filterwarnings", f"ignore:{unclosed}:ResourceWarning")
+    warnings.filterwarnings("ignore", unclosed, ResourceWarning)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
