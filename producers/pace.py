@@ -65,12 +65,11 @@ class Pace:
             return False
         now_ms = self._now_ms()
         behind = tick_due(owner.line, now_ms) - owner.tick > BEHIND_MAX_TICKS
-        hurries = owner.filling or not 0 < owner.plan.speed <= 1.0
-        if not hurries and not behind:
+        if not owner.hurries and not behind:
             return True
         if now_ms - self._looked_ms >= LOOK_EVERY_MS:
             self._looked_ms = now_ms
-            self._all_read = self._look((*self._state, *self._history) if hurries else self._state)
+            self._all_read = self._look((*self._state, *self._history) if owner.hurries else self._state)
         return self._all_read
 
     def _look(self, readers: Iterable[tuple[str, str, int]]) -> bool:

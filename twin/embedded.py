@@ -224,8 +224,8 @@ async def _watch(workers: Iterable[Worker]) -> None:
 class _Gate:
     """Lets the plant wait for the observer, so that nothing is lost: always in lock step, else when it falls behind.
 
-    A run that hurries waits for all apps. One at the pace of the wall clock waits for the state alone: a slow store
-    must not stop it.
+    A run that hurries waits for all apps. One at the pace of the wall clock, or slower, waits for the state alone: a
+    slow store must not stop it.
     """
 
     def __init__(self, bus: MemoryBus, namespace: str) -> None:
@@ -235,8 +235,6 @@ class _Gate:
 
     def open_for(self, owner: RunOwner) -> bool:
         """Tell whether the run may do its next tick."""
-        plan = owner.plan
-        if plan.lock_step:
+        if owner.plan.lock_step:
             return self._bus.settled()
-        hurries = plan.speed != 1.0 or owner.filling
-        return self._bus.pressure(self._all if hurries else self._state) < PRESSURE_MAX
+        return self._bus.pressure(self._all if owner.hurries else self._state) < PRESSURE_MAX

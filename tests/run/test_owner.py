@@ -32,6 +32,20 @@ def ticks(run: RunOwner, now_ms: int) -> list[tuple[int, int, int]]:
     return out
 
 
+@pytest.mark.parametrize(
+    ("change", "hurries"),
+    [
+        ({"speed": 1.0}, False),
+        ({"speed": 0.1}, False),
+        ({"speed": 2.0}, True),
+        ({"speed": 0.0}, True),
+        ({"start_ms": T0 - 3_600_000, "speed": 60.0}, True),
+    ],
+)
+def test_it_hurries_when_it_goes_faster_than_the_wall_clock(change: dict[str, float], hurries: bool):
+    assert started(replace(PLAN, **change)).hurries is hurries
+
+
 def test_one_tick_a_second_on_a_straight_line():
     run = started()
     done = ticks(run, T0) + ticks(run, T0 + 999) + ticks(run, T0 + 3000)

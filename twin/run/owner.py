@@ -216,6 +216,11 @@ class RunOwner:
         """Whether the run fills the past and has not caught up."""
         return self._filling
 
+    @property
+    def hurries(self) -> bool:
+        """Whether the run goes faster than the wall clock."""
+        return self._filling or not 0 < self.plan.speed <= 1.0
+
     def did_tick(self) -> int:
         """Count one tick as done; return its display time [ms]."""
         self.tick += 1
