@@ -33,7 +33,7 @@ class Desk:
     def send_all(self, tick: int, now: float, **head: Any) -> list[Output]:
         return [output for array in ARRAYS for output in self.send(array, tick, now, **head)]
 
-    def tick(self, now: float, *, queue_empty: bool = False) -> list[Output]:
+    def tick(self, now: float, *, queue_empty: bool = True) -> list[Output]:
         return self.keeper.tick(at(now), queue_empty=queue_empty)
 
     def rows(self) -> dict[str, np.ndarray]:

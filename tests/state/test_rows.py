@@ -50,6 +50,21 @@ def test_a_tick_without_one_array_closes_half_a_second_after_its_first_frame(des
     assert racks_of(out) == [0, 24]
 
 
+def test_while_something_lies_unread_a_tick_is_not_closed_without_it(desk):
+    desk.send(0, 0, 0.0)
+    desk.send(24, 0, 0.0)
+    assert desk.tick(5.0, queue_empty=False) == []
+    (whole,) = desk.send(48, 0, 5.1)  # one message, and not one more for what came late
+    assert racks_of(whole) == [0, 24, 48]
+
+
+def test_of_what_has_piled_up_no_more_stays_open_than_an_array_needs_to_be_stale(desk):
+    desk.send_all(0, 0.0)
+    outs = [out for tick in range(1, 31) for array in ARRAYS[:2] for out in desk.send(array, tick, 60.0)]
+    assert [(out.head.tick, racks_of(out)) for out in outs] == [(tick, [0, 24]) for tick in range(1, 31)]
+    assert desk.tick(90.0) == []
+
+
 def test_ticks_close_in_order(desk):
     desk.send(0, 0, 0.0)
     for array in ARRAYS[:2]:

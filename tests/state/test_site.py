@@ -147,13 +147,31 @@ def test_a_late_part_mends_the_sums_at_once_when_nothing_is_missing_then(desk):
     assert desk.tick(5.0) == []
 
 
-def test_other_late_parts_wait_for_the_beat(desk):
+def test_other_late_parts_go_out_together_no_more_often_than_once_a_second(desk):
+    desk.units(0, 0.0)
+    desk.racks(0, 0.0, without=[3, 4, 5, 6])
+    desk.tick(1.0)
+    assert desk.send("twin.rack", 3, 0, 1.2) == desk.tick(1.3) == []
+    assert desk.send("twin.rack", 4, 0, 1.9) == desk.tick(1.999) == []
+    (again,) = desk.tick(2.0)
+    assert value(again, "site", "gpu_measured_n") == 4096 - 2 * 512
+    assert again.done == (("twin.rack", "3", 0), ("twin.rack", "4", 0))
+    assert desk.send("twin.rack", 5, 0, 2.1) == desk.tick(2.2) == []
+    assert len(desk.send("twin.rack", 6, 0, 2.3)) == 1  # it is whole
+
+
+def test_in_lock_step_late_parts_go_out_with_the_next_beat(readings):
+    run = Run(lock_step=True)
+    run.say(T0)
+    desk = Desk(readings, run)
     desk.units(0, 0.0)
     desk.racks(0, 0.0, without=[3, 4])
-    desk.tick(1.0)
-    assert desk.send("twin.rack", 3, 0, 1.2) == []
-    (again,) = desk.tick(1.3)
-    assert value(again, "site", "gpu_measured_n") == 4096 - 512
+    before = Run(lock_step=True)
+    run.owner.jump(-1, at(0.1))
+    run.say(at(0.1))
+    assert ticks_of(desk.tick(60.0)) == [0]
+    assert desk.send("twin.rack", 3, 0, 60.0, by=before) == []
+    assert ticks_of(desk.tick(60.0)) == [0]
 
 
 def test_a_part_that_says_nothing_new_is_acknowledged(desk):

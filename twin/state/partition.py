@@ -7,7 +7,8 @@ from twin.events.frames import Frame
 from twin.events.head import Head
 from twin.state.sequence import Sequence
 
-CLOSE_AFTER_S = 0.5  # a tick that some array does not report is closed this long after its first frame
+# A tick that some array does not report is closed this long after its first frame, once nothing lies unread.
+CLOSE_AFTER_S = 0.5
 STALE_AFTER_S = 10.0  # an array whose last frame is this much older, in the run's time, is not waited for
 
 Lineage = tuple[str, int]
@@ -88,9 +89,12 @@ class Partition:
         if len(waiting.frames) == len(self.arrays):
             return True
         stale_ticks = STALE_AFTER_S / waiting.head.dt_s
+        newest = max(self.open)  # of what has piled up, no more ticks stay open than an array needs to be stale
         # An array that is past the tick has lost its frame of it, or sends it late.
         return not any(
-            0 <= tick - self.reported(array) <= stale_ticks for array in self.arrays if array not in waiting.frames
+            self.reported(array) <= tick and newest - self.reported(array) <= stale_ticks
+            for array in self.arrays
+            if array not in waiting.frames
         )
 
     def pop_due(self, *, opened_by_ms: int, passed_tick: int) -> list[OpenTick]:

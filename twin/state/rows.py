@@ -217,12 +217,13 @@ class RowKeeper:
         if not partition.open:
             return []
         control = self._view.control
-        opened_by_ms, passed_tick = now_ms - int(1000 * CLOSE_AFTER_S), -1
-        if control is not None and control.lock_step:
-            opened_by_ms = -1  # how long this machine takes says nothing there
-            if queue_empty:
+        opened_by_ms, passed_tick = -1, -1
+        if queue_empty:  # else what is missing may lie unread: a message for each frame that was not waited for
+            if control is not None and control.lock_step:  # how long this machine takes says nothing there
                 holds = partition.lineage == (control.run, control.epoch)
                 passed_tick = control.settled_tick if holds else _ALL_TICKS
+            else:
+                opened_by_ms = now_ms - int(1000 * CLOSE_AFTER_S)
         due = partition.pop_due(opened_by_ms=opened_by_ms, passed_tick=passed_tick)
         return [self._close(partition, tick) for tick in due]
 

@@ -32,6 +32,7 @@ from twin.state.trends import Trends
 
 RACKS_LATE_S = 3.0
 UNREAD_LATE_S = 30.0  # a tick goes out then, whatever lies unread
+MEND_EVERY_S = 1.0  # what was sent and is mended goes out no more often, until it is whole
 KEEP_BOOKS = 4
 KEEP_TICKS = 240  # how far back a late or re-sent part still mends the sums
 FAMILIES: dict[str, Family] = {
@@ -54,7 +55,7 @@ class _Tick:
     parts: dict[int, list[Part]] = field(default_factory=dict)
     units: dict[tuple[str, str], Frame] = field(default_factory=dict)
     tokens: list[Any] = field(default_factory=list)
-    sent: bool = False
+    sent_ms: int = -1
     dirty: bool = True
     trend: picture.Row = field(default_factory=dict)
 
@@ -152,7 +153,7 @@ class SiteKeeper:
         self._put(book, tick, topic, head, without_suspects(arrival.frame))
         if topic == RACK and tick.parts_ms < 0:
             tick.parts_ms = now_ms
-        if tick.sent and not tick.dirty:
+        if not tick.dirty:
             return [Done((arrival.token,))]
         tick.tokens.append(arrival.token)
         return self._send_due(book, now_ms, queue_empty=False)
@@ -301,16 +302,21 @@ class SiteKeeper:
         for number, tick in book.ticks.items():
             if not tick.dirty:
                 continue
-            if tick.sent:
-                # What is mended grows part by part: once in a beat is enough, and at once when it is whole.
-                if mended or self._complete(book, number, tick):
-                    out.append(self._send(book, number, tick))
+            if tick.sent_ms >= 0:
+                # What is mended grows part by part.
+                if (mended and self._may_mend(tick, now_ms)) or self._complete(book, number, tick):
+                    out.append(self._send(book, number, tick, now_ms))
                 continue
             if waiting or not self._due(book, number, tick, now_ms, queue_empty=queue_empty):
                 waiting = True  # ticks go out in order; only mended ones pass by
                 continue
-            out.append(self._send(book, number, tick))
+            out.append(self._send(book, number, tick, now_ms))
         return out
+
+    def _may_mend(self, tick: _Tick, now_ms: int) -> bool:
+        control = self._view.control
+        in_lock_step = control is not None and control.lock_step  # how long this machine takes says nothing there
+        return in_lock_step or now_ms - tick.sent_ms >= 1000 * MEND_EVERY_S
 
     @staticmethod
     def _late(tick: _Tick, now_ms: int) -> bool:
@@ -319,7 +325,7 @@ class SiteKeeper:
             return now_ms - tick.parts_ms >= 2000 * CLOSE_AFTER_S  # the rows wait half of it themselves
         return now_ms - tick.first_ms >= 1000 * RACKS_LATE_S
 
-    def _send(self, book: _Book, number: int, tick: _Tick) -> Send:
+    def _send(self, book: _Book, number: int, tick: _Tick, now_ms: int) -> Send:
         layout = self._site.layout
         parts = [part for of_partition in tick.parts.values() for part in of_partition]
         totals = total(parts, layout.hall_count)
@@ -355,7 +361,7 @@ class SiteKeeper:
         )
         done = tuple(tick.tokens)
         tick.tokens.clear()
-        tick.sent, tick.dirty = True, False
+        tick.sent_ms, tick.dirty = now_ms, False
         return Send("twin.site", head, encode_frame(TWIN_SITE, frame), None, done)
 
     def _site_time_s(self, head: Head) -> float:
