@@ -99,7 +99,7 @@ def test_a_run_from_the_past_fills_history_and_catches_up():
     ticks(run, T0 + 10_000)
     assert run.last_ts == T0 + 10_000
     assert run.catch_up(T0 + 10_000)
-    assert (run.epoch, run.continues, run.plan.speed, run.filling) == (1, True, 1.0, False)
+    assert (run.epoch, run.continues, run.plan.speed, run.filling, run.hurries) == (1, True, 1.0, False, False)
     assert ticks(run, T0 + 11_001) == [(1, 611, T0 + 10_001), (1, 612, T0 + 11_001)]
 
 

@@ -60,9 +60,46 @@ def test_while_something_lies_unread_a_tick_is_not_closed_without_it(desk):
 
 def test_of_what_has_piled_up_no_more_stays_open_than_an_array_needs_to_be_stale(desk):
     desk.send_all(0, 0.0)
-    outs = [out for tick in range(1, 31) for array in ARRAYS[:2] for out in desk.send(array, tick, 60.0)]
-    assert [(out.head.tick, racks_of(out)) for out in outs] == [(tick, [0, 24]) for tick in range(1, 31)]
-    assert desk.tick(90.0) == []
+    closed = {
+        tick: [(out.head.tick, racks_of(out)) for array in ARRAYS[:2] for out in desk.send(array, tick, 20.0)]
+        for tick in range(1, 31)
+    }
+    assert not any(closed[tick] for tick in range(1, 11))
+    # The next tick says that A049 is stale: all that waited for it goes out.
+    assert closed[11] == [(tick, [0, 24]) for tick in range(1, 12)]
+    assert all(closed[tick] == [(tick, [0, 24])] for tick in range(12, 31))
+
+
+def test_who_never_reads_everything_must_speak_all_the_same(desk):
+    desk.send(0, 0, 0.0)
+    assert desk.tick(29.999, queue_empty=False) == []
+    assert [racks_of(out) for out in desk.tick(30.0, queue_empty=False)] == [[0]]
+
+
+@pytest.mark.parametrize("silent", [ARRAYS[2:], ARRAYS[1:], ARRAYS], ids=["the last one", "two", "all"])
+def test_who_was_silent_and_is_back_is_waited_for_again(desk, silent):
+    desk.send_all(0, 0.0)
+    for tick in range(1, 21):
+        for array in ARRAYS:
+            if array not in silent:
+                desk.send(array, tick, tick)
+        control(desk.run, tick, settled=tick)
+        desk.tick(tick + 0.6)
+    outs = {tick: desk.send_all(tick, tick) for tick in range(21, 25)}  # those who were silent come last
+    assert [racks_of(out) for out in outs[24]] == [list(ARRAYS)]
+    assert sum(len(of_tick) for of_tick in outs.values()) <= len(ARRAYS) + 3
+    assert desk.keeper.age_max_s() == 0.0
+
+
+def test_who_is_late_in_each_tick_is_waited_for_when_it_is_in_time_again(desk):
+    desk.send_all(0, 0.0)
+    for tick in range(1, 21):
+        desk.send(0, tick, tick)
+        desk.send(24, tick, tick)
+        desk.tick(tick + 0.6)
+        (late,) = desk.send(48, tick, tick + 0.7)
+        assert close_of(late)["late"] == 1
+    assert [racks_of(out) for out in desk.send_all(21, 21.0)] == [list(ARRAYS)]
 
 
 def test_ticks_close_in_order(desk):

@@ -9,6 +9,7 @@ from twin.state.sequence import Sequence
 
 # A tick that some array does not report is closed this long after its first frame, once nothing lies unread.
 CLOSE_AFTER_S = 0.5
+UNREAD_LATE_S = 30.0  # whatever lies unread: who never reads everything must speak all the same
 STALE_AFTER_S = 10.0  # an array whose last frame is this much older, in the run's time, is not waited for
 
 Lineage = tuple[str, int]
@@ -81,7 +82,11 @@ class Partition:
             self.first_tick = head.tick
         tick.frames[array] = frame
         tick.tokens.append(token)
-        self.last_tick[array] = max(head.tick, self.last_tick.get(array, -1))
+        self.heard(array, head.tick)
+
+    def heard(self, array: int, tick: int) -> None:
+        """Note that an array has reported a tick, in time or late: from now on it is waited for again."""
+        self.last_tick[array] = max(tick, self.last_tick.get(array, -1))
 
     def complete(self, tick: int) -> bool:
         """Tell whether each array that is not stale has reported a tick, or a later one."""

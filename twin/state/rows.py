@@ -19,7 +19,7 @@ from twin.state.checks import check_tick
 from twin.state.counts import Intake
 from twin.state.hold import Arrival, Hold
 from twin.state.outputs import Dead, Done, Output, Send
-from twin.state.partition import CLOSE_AFTER_S, Lineage, OpenTick, Partition
+from twin.state.partition import CLOSE_AFTER_S, UNREAD_LATE_S, Lineage, OpenTick, Partition
 from twin.state.rollup import Roller
 from twin.state.suspects import without_suspects
 
@@ -192,6 +192,7 @@ class RowKeeper:
         self.state.write(array, head, frame, arrival.record.offset)
         if head.tick <= partition.closed_tick:
             self.intake.late += 1
+            partition.heard(array, head.tick)
             return [self._late(partition, arrival)]
         partition.put(array, head, frame, arrival.token, now_ms)
         return self._close_due(partition, now_ms, queue_empty=False)
@@ -218,12 +219,13 @@ class RowKeeper:
             return []
         control = self._view.control
         opened_by_ms, passed_tick = -1, -1
-        if queue_empty:  # else what is missing may lie unread: a message for each frame that was not waited for
-            if control is not None and control.lock_step:  # how long this machine takes says nothing there
+        if control is not None and control.lock_step:  # how long this machine takes says nothing there
+            if queue_empty:
                 holds = partition.lineage == (control.run, control.epoch)
                 passed_tick = control.settled_tick if holds else _ALL_TICKS
-            else:
-                opened_by_ms = now_ms - int(1000 * CLOSE_AFTER_S)
+        else:
+            # What is missing may lie unread, and would become a message for each frame that was not waited for.
+            opened_by_ms = now_ms - int(1000 * (CLOSE_AFTER_S if queue_empty else UNREAD_LATE_S))
         due = partition.pop_due(opened_by_ms=opened_by_ms, passed_tick=passed_tick)
         return [self._close(partition, tick) for tick in due]
 

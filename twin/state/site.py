@@ -24,14 +24,13 @@ from twin.state.checks import check_groups, check_tick, places_of
 from twin.state.counts import Intake
 from twin.state.hold import Arrival, Hold
 from twin.state.outputs import Done, Output, Send
-from twin.state.partition import CLOSE_AFTER_S, STALE_AFTER_S
+from twin.state.partition import CLOSE_AFTER_S, STALE_AFTER_S, UNREAD_LATE_S
 from twin.state.parts import Part, add_part, part_of, racks_in, total
 from twin.state.sequence import Sequence
 from twin.state.suspects import without_suspects
 from twin.state.trends import Trends
 
 RACKS_LATE_S = 3.0
-UNREAD_LATE_S = 30.0  # a tick goes out then, whatever lies unread
 MEND_EVERY_S = 1.0  # what was sent and is mended goes out no more often, until it is whole
 KEEP_BOOKS = 4
 KEEP_TICKS = 240  # how far back a late or re-sent part still mends the sums
@@ -285,7 +284,7 @@ class SiteKeeper:
             return True
         control = self._view.control
         if control is None or not control.lock_step:
-            # What is missing may lie unread here; who never reads everything must speak all the same.
+            # What is missing may lie unread here.
             waited_ms = now_ms - tick.first_ms
             return (queue_empty and self._late(tick, now_ms)) or waited_ms >= 1000 * UNREAD_LATE_S
         # All that the plant sent before run.control has been read; only what the rows make of it may be on its way.
@@ -304,7 +303,7 @@ class SiteKeeper:
                 continue
             if tick.sent_ms >= 0:
                 # What is mended grows part by part.
-                if (mended and self._may_mend(tick, now_ms)) or self._complete(book, number, tick):
+                if (mended and self._may_mend(tick, now_ms)) or self._whole(tick):
                     out.append(self._send(book, number, tick, now_ms))
                 continue
             if waiting or not self._due(book, number, tick, now_ms, queue_empty=queue_empty):
@@ -313,10 +312,15 @@ class SiteKeeper:
             out.append(self._send(book, number, tick, now_ms))
         return out
 
+    def _whole(self, tick: _Tick) -> bool:
+        """Tell whether nothing can be added to a tick any more: no two parts of it hold the same rack."""
+        rack_n = sum(part.racks.bit_count() for parts in tick.parts.values() for part in parts)
+        return rack_n == self._site.layout.rack_count and len(tick.units) == len(self._unit_keys)
+
     def _may_mend(self, tick: _Tick, now_ms: int) -> bool:
         control = self._view.control
         in_lock_step = control is not None and control.lock_step  # how long this machine takes says nothing there
-        return in_lock_step or now_ms - tick.sent_ms >= 1000 * MEND_EVERY_S
+        return in_lock_step or not 0 <= now_ms - tick.sent_ms < 1000 * MEND_EVERY_S  # a clock may be set back
 
     @staticmethod
     def _late(tick: _Tick, now_ms: int) -> bool:
