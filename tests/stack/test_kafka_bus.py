@@ -1,6 +1,8 @@
 """What only a real Kafka shows: it goes away and comes back, it asks who we are, it names what is wrong."""
 
+import contextlib
 import secrets
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,6 +162,23 @@ def test_a_wrong_password_and_an_unknown_authority_are_named(kafka: Kafka, tmp_p
         KafkaBus(safe(kafka, ca_file=None), name="test")
     with pytest.raises(SettingInvalid, match="COLOSSUS_KAFKA_CA_FILE"):
         KafkaBus(safe(kafka, ca_file=tmp_path / "nowhere.pem"), name="test")
+
+
+def test_a_broker_that_only_closes_the_connection_makes_the_password_suspect() -> None:
+    # What kafka-python sees of a refusal that comes together with the end of the connection.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closing = threading.Thread(target=_close_each, args=(server,), daemon=True)
+        closing.start()
+        with pytest.raises(BusError, match=r"closed the connection.*SASL.*COLOSSUS_KAFKA"):
+            KafkaBus(KafkaAccess(f"127.0.0.1:{server.getsockname()[1]}"), name="test")
+        server.shutdown(socket.SHUT_RDWR)
+    closing.join(5.0)
+
+
+def _close_each(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            server.accept()[0].close()
 
 
 def test_where_no_kafka_is_one_line_says_so() -> None:

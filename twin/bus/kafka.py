@@ -321,6 +321,9 @@ class KafkaBus(Bus):
             ) from exc
 
 
+_CLOSED = "(the broker closed the connection: is it the right port, and are security, SASL user and password right?)"
+
+
 @contextmanager
 def connected(settings: Settings, name: str) -> Iterator[KafkaBus]:
     """Connect to the Kafka of the settings, and look whether its topics are those of the table.
@@ -354,8 +357,13 @@ class _LastWord(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage().replace("\n", " ")
-        if "failed" in text.lower() and "bootstrap" not in text.lower():
+        if "bootstrap" in text.lower():
+            return
+        if "failed" in text.lower():
             self._kept[:] = [f"({text[:300]})"]
+        elif "socket disconnected" in text and not self._kept:
+            # kafka-python does not read a refusal that comes together with the end of the connection.
+            self._kept[:] = [_CLOSED]
 
 
 @contextmanager
