@@ -13,7 +13,7 @@ from twin.events.control import Command, CommandResult
 from twin.events.head import decode_model
 from twin.events.instructor import Inject, Truth
 from twin.events.topics import BY_NAME, full_name
-from twin.plant import Plant, TimedCommand, TimedInject, apply, inject
+from twin.plant import Plant, TimedCommand, TimedInject, apply, carry_out
 from twin.run import RunOwner
 
 logger = logging.getLogger(__name__)
@@ -168,16 +168,7 @@ class Orders:
         try:
             self._check_run(order)
             timed = timed_inject(order, plant.tick)
-            inject(
-                plant,
-                timed.kind,
-                timed.target,
-                severity=timed.severity,
-                ramp_s=timed.ramp_s,
-                delay_s=timed.delay_s,
-                hold_s=timed.hold_s,
-                params=timed.params,
-            )
+            carry_out(plant, timed)
             self.log.append(timed)
         except InjectRejected as exc:
             reason = str(exc)

@@ -116,6 +116,7 @@ class KafkaBus(Bus):
                 value_serializer=_Values(),
             )
             self._admin = KafkaAdminClient(**self._options)
+        self._last_word = []  # what was said on the way explains no later error
 
     # -- topics
 

@@ -8,7 +8,7 @@ from twin.plant.commands import COMMANDS, apply
 from twin.plant.malfunctions import MALFUNCTIONS, inject
 from twin.plant.model import OperatorCommand, Plant
 from twin.plant.plant import build, step
-from twin.plant.snapshot import TimedCommand, TimedInject, restore, snapshot, state_hash
+from twin.plant.snapshot import TimedCommand, TimedInject, carry_out, restore, snapshot, state_hash
 
 __all__ = [
     "COMMANDS",
@@ -19,6 +19,7 @@ __all__ = [
     "TimedInject",
     "apply",
     "build",
+    "carry_out",
     "inject",
     "restore",
     "snapshot",

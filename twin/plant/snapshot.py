@@ -161,13 +161,20 @@ def restore(
     end = plant.tick if to_tick is None else to_tick
     while True:
         while due and due[0].tick <= plant.tick:
-            _act(plant, due.pop(0))
+            carry_out(plant, due.pop(0))
         if plant.tick >= end:
             return plant
         step(plant, plant.dt_s)
 
 
-def _act(plant: Plant, item: TimedCommand | TimedInject) -> None:
+def carry_out(plant: Plant, item: TimedCommand | TimedInject) -> None:
+    """Do in a plant what was said, now; its tick is not looked at.
+
+    Raises
+    ------
+    CommandRejected, InjectRejected
+        The plant does not allow it.
+    """
     if isinstance(item, TimedCommand):
         orders.apply(plant, item.verb, item.unit, item.params)
         return
