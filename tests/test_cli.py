@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from twin.cli import past_ms
+from twin.cli.options import past_ms
 from twin.errors import SettingInvalid
 from twin.events.topics import TOPICS
 from twin.settings import load_settings

@@ -21,6 +21,10 @@
     ├── StoreError             the history refuses
     │   ├── StoreUnavailable   for now: try again (time-outs, 429, 5xx, a locked file)
     │   └── StoreRejected      for good: trying again is useless (4xx, a wrong type)
+    ├── RecordingError         a recording cannot be made, or not used in this way
+    │   ├── RecordingInvalid   a file that is no recording, is damaged, or was not closed
+    │   ├── RecordingUnwritable  disk full, no rights, or the file is there already
+    │   └── TakeoverRefused    the plant of a recording cannot be rebuilt; ``reason`` is short and stable
     └── StartError             a process cannot start: port in use, folder locked or full
 """
 
@@ -99,6 +103,26 @@ class StoreUnavailable(StoreError):
 
 class StoreRejected(StoreError):
     """Never: the same write will be refused again."""
+
+
+class RecordingError(TwinError):
+    """A recording cannot be made, or not used in this way; says what was and was not done."""
+
+
+class RecordingInvalid(RecordingError):
+    """A file that is no recording of this format, is damaged, or was not closed."""
+
+
+class RecordingUnwritable(RecordingError):
+    """A recording cannot be written: disk full, no rights, or a file of this name is there already."""
+
+
+class TakeoverRefused(RecordingError):
+    """The plant of a recording cannot be rebuilt as it was; ``reason`` is short and stable (``no-snapshot``)."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(f"{reason}: {text}")
+        self.reason = reason
 
 
 class StartError(TwinError):

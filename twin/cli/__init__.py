@@ -1,0 +1,41 @@
+"""``colossus …``: thin verbs, a file per group. What they do is in the modules that they call."""
+
+from typing import NoReturn
+
+import typer
+
+from twin.cli.bench import bench_app
+from twin.cli.demo import demo, schemas
+from twin.cli.run import command, inject, run_app
+from twin.cli.stack import site_app, store_app, topics_app, up_app
+from twin.errors import TwinError, explain
+from twin.process import set_up_log
+
+EXIT_USAGE = 2
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for verb in (demo, schemas, command, inject):
+    app.command()(verb)
+for name, group in {
+    "site": site_app,
+    "topics": topics_app,
+    "bench": bench_app,
+    "run": run_app,
+    "up": up_app,
+    "store": store_app,
+}.items():
+    app.add_typer(group, name=name)
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is one line on standard error, and exit code 2."""
+    set_up_log()
+    try:
+        app()
+    except TwinError as exc:
+        _fail(exc)
+
+
+def _fail(error: BaseException) -> NoReturn:
+    typer.echo(f"colossus: {explain(error)}", err=True)
+    raise SystemExit(EXIT_USAGE)
