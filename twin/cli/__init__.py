@@ -1,4 +1,7 @@
-"""``colossus …``: thin verbs, a file per group. What they do is in the modules that they call."""
+"""``colossus …``: thin verbs, a file per group. What they do is in the modules that they call.
+
+To add a verb: a function in the file of its group, and its row below if it has a group of its own.
+"""
 
 from typing import NoReturn
 
