@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 COLOSSUS := $(PY) -m twin
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-stack soak servers servers-stop lint format schemas bench bench-stack clean
+.PHONY: help demo test test-stack soak servers servers-stop lint format recordings schemas bench bench-stack clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s%s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ lint: $(VENV)/.installed-dev  ## style, format, types, layers
 format: $(VENV)/.installed-dev  ## put the code into its form
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
+
+recordings: $(VENV)/.installed  ## make the recordings of incidents that come with the twin, into data/recordings
+	$(COLOSSUS) recording make
 
 schemas: $(VENV)/.installed  ## write the JSON Schema of every topic
 	$(COLOSSUS) schemas

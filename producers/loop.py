@@ -1,9 +1,9 @@
 """The loop of the plant side: requests -> commands and injects -> step -> telemetry -> ``run.control``."""
 
 import logging
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from producers.family import Producer
 from producers.orders import Orders
@@ -11,19 +11,16 @@ from producers.publisher import Publisher
 from producers.requests import Requests
 from producers.resume import Left
 from producers.snapshots import Snapshots
-from twin.bus.base import Bus, Record
-from twin.errors import BusError, LeaseLost, MessageInvalid, RunActive, RunError
-from twin.events.control import RunControl
-from twin.events.head import decode_model
+from twin.bus.base import Bus
+from twin.errors import BusError, LeaseLost, RunActive, RunError
 from twin.events.instructor import SnapshotReference
-from twin.events.topics import BY_NAME, full_name
-from twin.plant import Plant, build, step
-from twin.run import Clock, RunOwner, RunPlan, RunView
+from twin.plant import Plant, TimedCommand, TimedInject, build, step
+from twin.run import Clock, Heads, RunOwner, RunPlan, Tenure
+from twin.run.tenure import CONTROL_EVERY_MS, Answer
 from twin.site import Site
 
 logger = logging.getLogger(__name__)
 
-CONTROL_EVERY_MS = 1000
 HELD_BACK_MS = 5
 SNAPSHOT_EVERY_S = 60.0
 CLOSE_FLUSH_S = 5.0
@@ -50,6 +47,8 @@ class Loop:
         Where the snapshots of all runs lie.
     may_go_on
         In lock step, or faster than the consumers: asked before each tick.
+    on_start
+        Makes ready what is asked to run next; ``None``: nothing runs after this.
     """
 
     def __init__(
@@ -64,6 +63,7 @@ class Loop:
         clock: Clock,
         snapshot_dir: Path,
         may_go_on: Callable[[RunOwner], bool],
+        on_start: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self._bus = bus
         self._site = site
@@ -75,17 +75,15 @@ class Loop:
         self.plant: Plant = build(
             site, seed=plan.seed, weather_at=plan.weather_at, automatic_operator=plan.automatic_operator
         )
-        self._control = bus.follow(full_name("run.control", namespace))
-        self._view = RunView()
-        self._publisher = Publisher(bus, namespace, self.owner)
+        heads = Heads(self.owner)
+        self._tenure = Tenure(bus, namespace, self.owner, heads)
+        self._publisher = Publisher(bus, namespace, self.owner, heads)
         self._orders = Orders(bus, namespace, self.owner, self._publisher)
-        self._requests = Requests(bus, namespace, self, self._publisher)
+        self._requests = Requests(bus, namespace, self, self._publisher, on_start)
         self._snapshots = Snapshots(snapshot_dir, site)
-        self._next_control_ms = 0
-        self._answers: list[tuple[str | None, str | None]] = []  # (request, error)
+        self._answers: list[Answer] = []
         self._steps = (-1, 0)  # epoch of single steps, and how many are left of them
         self._paced_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at its start
-        self._lease_lost = False
         self._reached_from = (-1, 0, 0)  # epoch, wall clock [ms] and tick at which the measuring began
         self._branch = 0  # epoch of the last jump
         self._next_told_ms = 0  # when a run that stands tells of its snapshot again
@@ -100,9 +98,9 @@ class Loop:
             Another run holds the namespace.
         """
         now_ms = self._clock.now_ms()
-        self._hear(self._control.read_up(), now_ms)
+        seen = self._tenure.read_up(now_ms)
         self._snapshots = Snapshots(self._snapshot_dir / run, self._site)
-        self.owner.begin(run, seen=self._view.control, now_ms=now_ms)
+        self.owner.begin(run, seen=seen, now_ms=now_ms)
         try:
             reference = self._snapshots.save(self.plant, self._branch)
         except RunError:
@@ -122,8 +120,7 @@ class Loop:
             No snapshot can be written: the run stays as it was left.
         """
         now_ms = self._clock.now_ms()
-        self._hear(self._control.read_up(), now_ms)
-        seen = self._view.control or left.control
+        seen = self._tenure.read_up(now_ms) or left.control
         if (seen.run, seen.epoch) != (left.control.run, left.control.epoch):
             raise RunActive(f"run {left.control.run} has gone on as {seen.run}, epoch {seen.epoch}, of {seen.owner}")
         reference = left.snapshots.save(left.plant, left.branch)
@@ -132,7 +129,7 @@ class Loop:
         self.plant = left.plant
         self._branch = left.branch
         self._snapshots = left.snapshots
-        self._orders.adopt(left.log, left.answered, left.waiting)
+        self._orders.adopt(left.log, left.answered, left.waiting, left.to_come)
         self._open(reference, now_ms)
 
     def _open(self, reference: SnapshotReference, now_ms: int) -> None:
@@ -153,7 +150,7 @@ class Loop:
             Another owner has the run: stop at once.
         """
         now_ms = self._clock.now_ms()
-        self._check_lease(now_ms)
+        self._tenure.check(now_ms)
         self._answers += self._requests.carry_out(self._clock)
         now_ms = self._clock.now_ms()  # a way back takes its time
         self._orders.gather()
@@ -168,25 +165,35 @@ class Loop:
             now_ms = self._clock.now_ms()
         if self.owner.state in ("paused", "frozen") and now_ms >= self._next_told_ms:
             self._keep_snapshot()
-        if self._answers or now_ms >= self._next_control_ms or (ticked and self.owner.plan.lock_step):
+        if self._answers or now_ms >= self._tenure.due_ms or (ticked and self.owner.plan.lock_step):
             self._measure(now_ms)
             self._say(now_ms)
         if ticked:
             return 0.0
-        until_ms = self._next_control_ms
+        until_ms = self._tenure.due_ms
         if moves:
             # A tick that is due and may not be done waits for others: to spin here would take the time from them.
             until_ms = min(until_ms, max(self._next_tick_ms(now_ms), now_ms + HELD_BACK_MS))
         return max(0.0, (until_ms - now_ms) / 1000)
 
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended."""
+        return self.owner.state == "ended"
+
+    @property
+    def applied(self) -> tuple[TimedCommand | TimedInject, ...]:
+        """What the plant took of commands and injects on this branch, with its tick."""
+        return tuple(self._orders.log)
+
     def close(self) -> None:
         """End the run, free the lease, stop listening; a lease that was lost is another's, and not ours to free."""
-        if self.owner.run and self.owner.state != "ended" and not self._lease_lost:
+        if self.owner.run and self.owner.state != "ended" and not self._tenure.lost:
             self.owner.end()
             self._say(self._clock.now_ms())
         self._orders.close()
         self._requests.close()
-        self._control.close()
+        self._tenure.close()
         try:
             self._bus.flush(CLOSE_FLUSH_S)
         except BusError as exc:
@@ -306,57 +313,11 @@ class Loop:
 
     def _say(self, now_ms: int) -> None:
         """Send ``run.control``, once for each answer that is owed."""
-        for request_id, error in self._answers or [(None, None)]:
-            control = self.owner.control(now_ms, answers=request_id, error=error)
-            ts = max(self.owner.last_ts, self.owner.line.ts0)
-            self._publisher.message("run.control", "run.control", control, tick=self.owner.tick, ts=ts)
-        self._answers.clear()
-        self._next_control_ms = now_ms + CONTROL_EVERY_MS
-        self._check_lease(now_ms)
+        answers, self._answers = self._answers, []
+        self._tenure.say(now_ms, answers)
 
     def _renew(self) -> None:
         """Renew the lease in the middle of something long."""
         now_ms = self._clock.now_ms()
-        self._check_lease(now_ms)
+        self._tenure.check(now_ms)
         self._say(now_ms)
-
-    def _check_lease(self, now_ms: int) -> None:
-        self._listen(now_ms)
-        if self._view.control is not None:
-            try:
-                self.owner.check(self._view.control, now_ms=now_ms)
-            except LeaseLost:
-                self._lease_lost = True
-                raise
-
-    def _listen(self, now_ms: int) -> None:
-        """Take in what has come on ``run.control``."""
-        while records := self._control.poll(0.0):
-            self._hear(records, now_ms)
-
-    def _hear(self, records: Iterable[Record], now_ms: int) -> None:
-        for record in records:
-            try:
-                _, control = decode_model(record.value, BY_NAME["run.control"].schema_id, RunControl)
-                self._view.accept(control, now_ms=now_ms)
-            except MessageInvalid as exc:
-                logger.warning("control=invalid offset=%d reason=%s", record.offset, exc)
-
-
-def run_until_stopped(loop: Loop, stop: threading.Event) -> None:
-    """Turn a loop until it is told to stop or its run has ended; the lease is given back in any case.
-
-    Parameters
-    ----------
-    loop
-        Started.
-    stop
-        Set from outside.
-    """
-    try:
-        while not stop.is_set() and loop.owner.state != "ended":
-            wait_s = loop.turn()
-            if wait_s > 0:
-                stop.wait(min(wait_s, 0.05))
-    finally:
-        loop.close()

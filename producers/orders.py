@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
 REMEMBERED_IDS = 10_000
 AUTOMATIC_OPERATOR = "automatic operator"
+RECORDED = "recorded"  # who gave a command that was on its way when a recording was taken over
 
 
 def timed_inject(order: Inject, tick: int) -> TimedInject:
@@ -58,11 +59,19 @@ class Orders:
         self._publisher = publisher
         self._waiting: list[Record] = []
         self._ids: dict[str, None] = {}
+        self._to_come: tuple[TimedCommand | TimedInject, ...] = ()
         self.log: list[TimedCommand | TimedInject] = []
 
-    def adopt(self, log: list[TimedCommand | TimedInject], answered: Iterable[str], waiting: Iterable[Record]) -> None:
-        """Take over what another owner of the run has applied, has answered, and has not."""
+    def adopt(
+        self,
+        log: Iterable[TimedCommand | TimedInject],
+        answered: Iterable[str],
+        waiting: Iterable[Record],
+        to_come: Iterable[TimedCommand | TimedInject],
+    ) -> None:
+        """Take over what another owner of the run has applied, has answered, has not, and what comes by itself."""
         self.log = list(log)
+        self._to_come = tuple(to_come)
         self._ids = dict.fromkeys(answered)
         self._waiting = list(waiting)
 
@@ -92,6 +101,9 @@ class Orders:
         ts
             Display time of the answers [ms].
         """
+        for number, action in enumerate(self._to_come):
+            if action.tick == plant.tick:
+                self._let_come(action, f"recorded-{action.tick}-{number}", plant, ts)
         waiting, self._waiting = self._waiting, []
         for record in waiting:
             if record.topic == self._commands:
@@ -160,6 +172,23 @@ class Orders:
         )
         self._publisher.message("command_results", command.unit, result, tick=tick, ts=ts)
 
+    def _let_come(self, action: TimedCommand | TimedInject, name: str, plant: Plant, ts: int) -> None:
+        """Do what was recorded for this tick; the trainee may have made it impossible."""
+        reason = ""
+        try:
+            carry_out(plant, action)
+            self.log.append(action)
+        except (CommandRejected, InjectRejected) as exc:
+            reason = str(exc)
+        if isinstance(action, TimedInject):
+            self._tell_truth(name, action, plant, ts, reason)
+            return
+        command = Command(
+            id=name, run=self._owner.run, verb=action.verb, unit=action.unit, params=dict(action.params), by=RECORDED,
+            expires_ms=0,
+        )  # fmt: skip
+        self.answer(command, plant.tick, ts, reason=reason)
+
     def _inject(self, record: Record, plant: Plant, ts: int) -> None:
         order = self._read(record, Inject)
         if order is None or self._repeated(order.id):
@@ -172,16 +201,19 @@ class Orders:
             self.log.append(timed)
         except InjectRejected as exc:
             reason = str(exc)
+        self._tell_truth(order.id, order, plant, ts, reason)
+
+    def _tell_truth(self, name: str, what: Inject | TimedInject, plant: Plant, ts: int, reason: str) -> None:
         truth = Truth(
-            inject_id=order.id,
-            kind=order.kind,
-            target=order.target,
-            severity=order.severity,
+            inject_id=name,
+            kind=what.kind,
+            target=what.target,
+            severity=what.severity,
             applied=not reason,
             reason=reason or "applied",
             applied_tick=plant.tick,
         )
-        self._publisher.message("instructor.truth", order.target, truth, tick=plant.tick, ts=ts)
+        self._publisher.message("instructor.truth", what.target, truth, tick=plant.tick, ts=ts)
 
     def _read(self, record: Record, model: type[M]) -> M | None:
         try:

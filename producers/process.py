@@ -1,25 +1,23 @@
 """The plant's process: one run on a Kafka, begun anew, or gone on with where an owner that died has left it."""
 
 import logging
-import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from producers.families import PRODUCERS
-from producers.loop import Loop, run_until_stopped
+from producers.host import Host
 from producers.pace import Pace
 from producers.resume import Left, find_left, plan_of
-from twin.bus.base import Bus, Record
-from twin.bus.kafka import KafkaBus, connected
-from twin.errors import MessageInvalid, RunActive, RunError, SettingInvalid
+from twin.bus.base import Bus
+from twin.bus.kafka import connected
+from twin.errors import RunActive, RunError, SettingInvalid
 from twin.events.control import RunControl
-from twin.events.head import decode_model
 from twin.events.layout import FrameLayout
-from twin.events.topics import BY_NAME, full_name
+from twin.events.topics import full_name
 from twin.process import Health, HealthDoor, stop_on_signal, watching
-from twin.run import CLOCKS_APART_MS, LEASE_MS, Clock, RunPlan, RunView, new_run_id, utc_text
+from twin.run import CLOCKS_APART_MS, LEASE_MS, Clock, RunPlan, RunView, hear
 from twin.settings import Settings
 from twin.site import Site
 
@@ -88,38 +86,33 @@ def run_process(
         control = wait_for_lease(bus, settings.namespace, clock, stop)
         if stop.is_set():
             return
-        if anew:
+        if anew or (control is not None and control.kind == "replay"):  # a player that died has left no plant
             control = None
-        # The loop listens from here on: what comes while the plant is rebuilt is not lost.
         pace = Pace(bus, settings.namespace, FrameLayout(site), clock.now_ms)
-        loop = _loop(bus, settings, site, plan if control is None else plan_of(control), name, clock, pace)
+        host = Host(
+            bus,
+            settings.namespace,
+            folder=settings.data_dir,
+            name=name,
+            clock=clock,
+            now_s=time.monotonic,
+            gate=pace.open_for,
+            site=site,
+        )
+        # The loop listens from here on: what comes while the plant is rebuilt is not lost.
+        loop = host.loop(plan if control is None else plan_of(control), site)
         left = None if control is None else what_is_left(bus, settings, site, control)
         if left is None:
-            loop.start(new_run_id(utc_text(clock.now_ms()), secrets.randbits(16)))
+            loop.start(host.new_run())
         else:
             loop.resume(left)
         owner = loop.owner
-        health.fact("run", lambda: {"run": owner.run, "epoch": owner.epoch, "tick": owner.tick, "state": owner.state})
+        health.fact("run", host.facts)
         health.fact("held_back", lambda: pace.held_back)
         stack.enter_context(watching(health, {"kafka": bus.check}))
         health.enter("ok")
         on_started(Begun(owner.run, owner.epoch, owner.tick, door.url))
-        run_until_stopped(loop, stop)
-
-
-def _loop(bus: KafkaBus, settings: Settings, site: Site, plan: RunPlan, name: str, clock: Clock, pace: Pace) -> Loop:
-    layout = FrameLayout(site)
-    return Loop(
-        bus,
-        settings.namespace,
-        site,
-        plan,
-        owner=f"{name}-{secrets.token_hex(4)}",
-        producers=[make(layout) for make in PRODUCERS.values()],
-        clock=clock,
-        snapshot_dir=settings.data_dir / "snapshots",
-        may_go_on=pace.open_for,
-    )
+        host.run(loop, stop)
 
 
 def wait_for_lease(bus: Bus, namespace: str, clock: Clock, stop: threading.Event) -> RunControl | None:
@@ -136,14 +129,14 @@ def wait_for_lease(bus: Bus, namespace: str, clock: Clock, stop: threading.Event
     view = RunView()
     reader = bus.follow(full_name("run.control", namespace))
     try:
-        _hear(view, reader.read_up(), clock)
+        hear(view, reader.read_up(), clock.now_ms())
         seen = view.control
         if seen is None or seen.state == "ended":
             return None
         silent_s = (clock.now_ms() - seen.sent_ms - CLOCKS_APART_MS) / 1000
         while silent_s < LEASE_MS / 1000 and not stop.is_set():
             silent_s = max(silent_s, 0.0) + LOOK_EVERY_S
-            _hear(view, reader.poll(LOOK_EVERY_S), clock)
+            hear(view, reader.poll(LOOK_EVERY_S), clock.now_ms())
             now = view.control
             if now is None or now.state == "ended":
                 return None
@@ -179,12 +172,3 @@ def what_is_left(bus: Bus, settings: Settings, site: Site, control: RunControl) 
     except RunError as exc:
         logger.warning("run=%s given_up reason=%s", control.run, exc)
         return None
-
-
-def _hear(view: RunView, records: list[Record], clock: Clock) -> None:
-    for record in records:
-        try:
-            _, control = decode_model(record.value, BY_NAME["run.control"].schema_id, RunControl)
-        except MessageInvalid:
-            continue  # the loop tells of it
-        view.accept(control, now_ms=clock.now_ms())

@@ -1,6 +1,5 @@
 """Puts messages of the plant side on the bus, each with its head: run, epoch, tick, seq and display time."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from pydantic import BaseModel
@@ -8,14 +7,14 @@ from pydantic import BaseModel
 from producers.family import Producer
 from twin.bus.base import Bus, Record
 from twin.events.alarm import dead_letter
-from twin.events.head import Head, encode, encode_model
-from twin.events.topics import BY_NAME, full_name
+from twin.events.head import encode, encode_model
+from twin.events.topics import full_name
 from twin.plant import Plant
-from twin.run import RunOwner
+from twin.run import Heads, RunOwner
 
 
 class Publisher:
-    """Counts sequence numbers per topic, key and epoch.
+    """Puts heads on what is said.
 
     Parameters
     ----------
@@ -23,14 +22,15 @@ class Publisher:
         Where to.
     owner
         The run: its identity and display time.
+    heads
+        Numbers the messages.
     """
 
-    def __init__(self, bus: Bus, namespace: str, owner: RunOwner) -> None:
+    def __init__(self, bus: Bus, namespace: str, owner: RunOwner, heads: Heads) -> None:
         self._bus = bus
         self._namespace = namespace
         self._owner = owner
-        self._seq: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._epoch = -1
+        self._heads = heads
         self._telemetry_epoch = -1
 
     def telemetry(self, producers: Iterable[Producer], plant: Plant, *, tick: int, ts: int) -> int:
@@ -41,7 +41,7 @@ class Publisher:
         for producer in producers:
             topic = full_name(producer.topic, self._namespace)
             for reading in producer.readings(plant, first_of_epoch=first):
-                head = self._head(producer.topic, reading.key, tick, ts)
+                head = self._heads.next(producer.topic, reading.key, tick=tick, ts=ts)
                 value = encode(head, reading.data)
                 # Stamped by the bus with the time of its coming: a bus forgets by that, and a run may be of the past.
                 self._bus.publish(topic, value, key=reading.key.encode(), partition=reading.partition)
@@ -50,7 +50,7 @@ class Publisher:
 
     def message(self, topic: str, key: str, data: BaseModel, *, tick: int, ts: int) -> None:
         """Publish one message that is no frame."""
-        head = self._head(topic, key, tick, ts)
+        head = self._heads.next(topic, key, tick=tick, ts=ts)
         self._bus.publish(full_name(topic, self._namespace), encode_model(head, data), key=key.encode())
 
     def dead_letter(self, topic: str, record: Record, reason: str) -> None:
@@ -59,23 +59,4 @@ class Publisher:
         letter = dead_letter(topic, record.partition, record.offset, record.value or b"", reason)
         self.message(
             "dead.letter", f"producers/{topic}", letter, tick=owner.tick, ts=max(owner.last_ts, owner.line.ts0)
-        )
-
-    def _head(self, topic: str, key: str, tick: int, ts: int) -> Head:
-        owner = self._owner
-        if owner.epoch != self._epoch:
-            self._epoch = owner.epoch
-            self._seq.clear()
-        seq = self._seq[topic, key]
-        self._seq[topic, key] = seq + 1
-        # Built without validation: every part comes from the owner of the run.
-        return Head.model_construct(
-            schema_id=BY_NAME[topic].schema_id,
-            run=owner.run,
-            epoch=owner.epoch,
-            tick=max(tick, 0),
-            seq=seq,
-            ts=ts,
-            dt_s=owner.plan.dt_s,
-            key=key,
         )

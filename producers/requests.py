@@ -53,9 +53,29 @@ class Repeat:
 
 
 class Requests:
-    """Reads requests and carries them out."""
+    """Reads requests and carries them out.
 
-    def __init__(self, bus: Bus, namespace: str, runner: Runner, publisher: Publisher) -> None:
+    Parameters
+    ----------
+    bus, namespace
+        Where it is asked.
+    runner
+        What is steered.
+    publisher
+        Keeps aside what cannot be read.
+    on_start
+        Makes ready what is to run next, or raises ``RunError``; ``None``: nothing runs after this.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        namespace: str,
+        runner: Runner,
+        publisher: Publisher,
+        on_start: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self._on_start = on_start
         self._reader = bus.read([full_name("run.requests", namespace)], start="end")
         self._runner = runner
         self._publisher = publisher
@@ -141,8 +161,11 @@ class Requests:
     def _end(self, _: dict[str, Any], __: int) -> None:
         self._runner.owner.end()
 
-    def _needs_idle(self, _: dict[str, Any], __: int) -> None:
-        raise RunError("a run is under way here: end it first")
+    def _start(self, params: dict[str, Any], _: int) -> None:
+        if self._on_start is None:
+            raise RunError("a run is under way here: end it first")
+        self._on_start(params)
+        self._runner.owner.end()
 
     def _needs_recording(self, _: dict[str, Any], __: int) -> None:
         raise RunError("a takeover needs a replay: this run is live already")
@@ -159,7 +182,7 @@ _VERBS: dict[RequestVerb, Callable[[Requests, dict[str, Any], int], None]] = {
     "loop": Requests._loop,  # noqa: SLF001
     "snapshot": Requests._snapshot,  # noqa: SLF001
     "end": Requests._end,  # noqa: SLF001
-    "start": Requests._needs_idle,  # noqa: SLF001
+    "start": Requests._start,  # noqa: SLF001
     "takeover": Requests._needs_recording,  # noqa: SLF001
 }
 

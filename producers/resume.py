@@ -2,28 +2,22 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel
-
-from producers.orders import AUTOMATIC_OPERATOR, timed_inject
+from producers.past import Action, Past, PastOrders
 from producers.snapshots import Snapshots
 from twin.bus.base import Bus, Record
 from twin.errors import MessageInvalid, RunError, StartError
-from twin.events.control import Command, CommandResult, RunControl
-from twin.events.head import Head, decode_model, split
-from twin.events.instructor import Inject, SnapshotReference, Truth
+from twin.events.control import Command, RunControl
+from twin.events.head import decode_model
+from twin.events.instructor import Inject, SnapshotReference
 from twin.events.topics import BY_NAME, full_name
-from twin.plant import Plant, TimedCommand, TimedInject
+from twin.plant import Plant
 from twin.run import RunPlan, ms_per_tick
 from twin.site import Site
 
 logger = logging.getLogger(__name__)
-
-WITNESS = "telemetry.grid"  # a topic of each tick, of one partition: its last message tells how far the run came
-M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +42,8 @@ class Left:
         Ids of the orders that have been dealt with.
     waiting
         Orders without an answer, in their order.
+    to_come
+        What will happen in its tick, whoever sits at the desk.
     """
 
     control: RunControl
@@ -55,9 +51,10 @@ class Left:
     snapshots: Snapshots
     epoch: int
     branch: int
-    log: list[TimedCommand | TimedInject]
+    log: list[Action]
     answered: frozenset[str]
     waiting: list[Record]
+    to_come: list[Action] = field(default_factory=list)
 
 
 def plan_of(control: RunControl) -> RunPlan:
@@ -102,7 +99,8 @@ def find_left(
     RunError
         No snapshot of the run can be used.
     """
-    past = _Past(bus, namespace, control.run)
+    topics = _Topics(bus, namespace)
+    past = Past(topics, control.run)
     told = past.of("instructor.snapshots", SnapshotReference)
     # Each branch of a run begins with a snapshot: what has been saved, published and applied in its epochs is of it.
     branch = max((reference.branch for _, reference in told), default=0)
@@ -112,7 +110,13 @@ def find_left(
             f"run {control.run} was left by {control.owner}, which has died, but its snapshots are not in {folder}: "
             "mend COLOSSUS_DATA_DIR, or begin a new run (--new)"
         )
-    orders = _Orders(past)
+    orders = PastOrders(past)
+    waiting = [
+        record
+        for topic, model in (("commands", Command), ("instructor.injects", Inject))
+        for record in topics.records(topic)
+        if _waits(record, topic, model, control.run, orders.answered)
+    ]
     epoch, last_tick = past.last_published(branch)
     if control.epoch >= branch:
         last_tick = max(last_tick, control.settled_tick)
@@ -129,17 +133,16 @@ def find_left(
             why = exc  # one before it may do
             continue
         logger.warning("run=%s rebuilt tick=%d actions=%d", control.run, tick, len(log))
-        return Left(control, plant, snapshots, max(epoch, control.epoch), branch, log, orders.answered, orders.waiting)
+        return Left(control, plant, snapshots, max(epoch, control.epoch), branch, log, orders.answered, waiting)
     raise why
 
 
-class _Past:
-    """What topics still hold of one run."""
+class _Topics:
+    """The topics of a namespace."""
 
-    def __init__(self, bus: Bus, namespace: str, run: str) -> None:
+    def __init__(self, bus: Bus, namespace: str) -> None:
         self._bus = bus
         self._namespace = namespace
-        self.run = run
 
     def records(self, topic: str) -> list[Record]:
         reader = self._bus.read([full_name(topic, self._namespace)], start="beginning")
@@ -148,60 +151,10 @@ class _Past:
         finally:
             reader.close()
 
-    def of(self, topic: str, model: type[M]) -> list[tuple[Head, M]]:
-        """Return the run's messages of a topic, oldest first; what is broken is passed over."""
-        found = []
-        for record in self.records(topic):
-            try:
-                head, data = decode_model(record.value, BY_NAME[topic].schema_id, model)
-            except MessageInvalid:
-                continue  # it was kept aside when it came
-            if head.run == self.run:
-                found.append((head, data))
-        return found
 
-    def last_published(self, branch: int) -> tuple[int, int]:
-        """Return the last epoch and tick of the run that were published in the epochs of a branch, -1 for none."""
-        heads = []
-        for record in self.records(WITNESS):
-            try:
-                head, _ = split(record.value)
-            except MessageInvalid:
-                continue
-            if head.run == self.run and head.epoch >= branch:
-                heads.append(head)
-        return max(((head.epoch, head.tick) for head in heads), default=(-1, -1))
-
-
-class _Orders:
-    """The orders of one run: applied, answered, waiting."""
-
-    def __init__(self, past: _Past) -> None:
-        results, truths = past.of("command_results", CommandResult), past.of("instructor.truth", Truth)
-        by_people = [(head, result) for head, result in results if result.by != AUTOMATIC_OPERATOR]
-        self.answered = frozenset(
-            [result.command_id for _, result in by_people] + [truth.inject_id for _, truth in truths]
-        )
-        injects = {inject.id: inject for _, inject in past.of("instructor.injects", Inject)}
-        self.applied: list[tuple[int, TimedCommand | TimedInject]] = [
-            (head.epoch, TimedCommand(result.applied_tick, result.verb, result.unit, dict(result.params)))
-            for head, result in by_people
-            if result.accepted
-        ]
-        for head, truth in truths:
-            inject = injects.get(truth.inject_id)
-            if truth.applied and inject is not None:
-                self.applied.append((head.epoch, timed_inject(inject, truth.applied_tick)))
-        self.waiting = [
-            record
-            for topic, model in (("commands", Command), ("instructor.injects", Inject))
-            for record in past.records(topic)
-            if self._waits(record, topic, model, past.run)
-        ]
-
-    def _waits(self, record: Record, topic: str, model: type[Command] | type[Inject], run: str) -> bool:
-        try:
-            _, order = decode_model(record.value, BY_NAME[topic].schema_id, model)
-        except MessageInvalid:
-            return False
-        return order.run == run and order.id not in self.answered
+def _waits(record: Record, topic: str, model: type[Command] | type[Inject], run: str, answered: frozenset[str]) -> bool:
+    try:
+        _, order = decode_model(record.value, BY_NAME[topic].schema_id, model)
+    except MessageInvalid:
+        return False
+    return order.run == run and order.id not in answered

@@ -6,9 +6,9 @@ It owns the signals. A part that fails ends the whole, with its error.
 import asyncio
 import contextlib
 import logging
-import secrets
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from producers.families import PRODUCERS
-from producers.loop import Loop, run_until_stopped
+from producers.host import Host
+from producers.loop import Loop
 from twin.agents.apps import APPS, make_app
 from twin.agents.context import Context
 from twin.agents.worker import Worker
 from twin.bus.memory import MemoryBus
 from twin.events.layout import FrameLayout
 from twin.events.topics import TOPICS, full_name
-from twin.run import Clock, RunOwner, RunPlan, SystemClock, new_run_id, utc_text
+from twin.run import Clock, RunOwner, RunPlan, SystemClock
 from twin.settings import Settings
 from twin.site import Site
 from twin.stack import Entrance, serve_console
@@ -83,9 +84,14 @@ class Embedded:
     open_history: Callable[[Path], Store] = open_store
     clock: Clock = field(default_factory=SystemClock)
     loop: Loop | None = None
+    host: Host | None = None
     bus: MemoryBus | None = None
     store: Store | None = None
-    run_id: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """The run of the plant."""
+        return "" if self.loop is None else self.loop.owner.run
 
     @contextlib.asynccontextmanager
     async def observer(self) -> AsyncIterator[list[Worker]]:
@@ -136,26 +142,24 @@ class Embedded:
             What ended it, if it did not end well.
         """
         assert self.bus is not None  # noqa: S101  (observer() has made it)
-        bus, layout = self.bus, FrameLayout(self.site)
-        namespace = self.settings.namespace
+        bus, namespace = self.bus, self.settings.namespace
         running = asyncio.get_running_loop()
 
         def run() -> None:
-            loop = self.loop = Loop(
+            host = self.host = Host(
                 bus,
                 namespace,
-                self.site,
-                self.plan,
-                owner=f"producers-{secrets.token_hex(4)}",
-                producers=[PRODUCERS[family](layout) for family in self.families],
+                folder=self.settings.data_dir,
+                name="producers",
                 clock=self.clock,
-                snapshot_dir=self.settings.data_dir / "snapshots",
-                may_go_on=_Gate(bus, namespace).open_for,
+                now_s=time.monotonic,
+                gate=_Gate(bus, namespace).open_for,
+                site=self.site,
+                families=self.families,
             )
-            self.run_id = new_run_id(utc_text(self.clock.now_ms()), secrets.randbits(16))
-            loop.start(self.run_id)
+            loop = self.loop = host.begin(self.plan, self.site)
             running.call_soon_threadsafe(on_running)
-            run_until_stopped(loop, stop)
+            host.run(loop, stop)
 
         with ThreadPoolExecutor(1, "producers") as thread:
             await running.run_in_executor(thread, run)

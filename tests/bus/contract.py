@@ -126,6 +126,8 @@ class BusContract:
         with pytest.raises(UnknownTopic):
             bus.read(["nowhere"])
         with pytest.raises(UnknownTopic):
+            bus.begins("nowhere")
+        with pytest.raises(UnknownTopic):
             bus.join("group", ["nowhere"])
 
     def test_topics_are_created_in_a_namespace_and_left_alone_if_they_exist(self, bus: Bus) -> None:
@@ -197,6 +199,11 @@ class BusContract:
             bus.publish(topic, bytes(MAX_MESSAGE_BYTES + 1), key=b"k")
         assert len(harness.read_all(topic)) == 1
 
+    def test_all_topics_can_be_listed(self, harness: Harness, bus: Bus) -> None:
+        made = {harness.topic(3), harness.topic(compacted=True)}
+        harness.until(lambda: made <= set(bus.topics()))
+        assert not any(name.startswith("__") for name in bus.topics())
+
     # -- readers
 
     def test_readers_are_independent(self, harness: Harness, bus: Bus) -> None:
@@ -218,6 +225,21 @@ class BusContract:
         for partition in range(2):
             bus.publish(topic, b"new", key=b"k", partition=partition)
         assert values(harness.read(reader, 2)) == [b"new", b"new"]
+
+    def test_a_reader_from_an_instant_sees_what_is_of_it_and_later(self, harness: Harness, bus: Bus) -> None:
+        topic = harness.topic(3)
+        first_ms = 1_700_000_000_000
+        for i in range(20):
+            bus.publish(topic, b"%d" % i, key=b"k", partition=i % 2, timestamp_ms=first_ms + 10 * i)
+        bus.flush()
+        reader = bus.read([topic], start=first_ms + 95)
+        assert not reader.caught_up()
+        records = harness.read(reader, 10)
+        assert sorted(int(record.value or b"") for record in records) == list(range(10, 20))
+        assert reader.caught_up()
+        bus.publish(topic, b"more", key=b"k", partition=2)
+        assert values(harness.read(reader, 1)) == [b"more"]
+        assert bus.read([topic], start=2 * first_ms).caught_up()
 
     def test_a_reader_reads_several_topics(self, harness: Harness, bus: Bus) -> None:
         one, two = harness.topic(), harness.topic()
@@ -263,8 +285,10 @@ class BusContract:
 
     def test_retention_takes_the_oldest_beyond_its_bytes(self, harness: Harness, bus: Bus) -> None:
         topic = harness.topic(retention_bytes=2 << 20)
+        assert bus.begins(topic) == [0]
         lagging = bus.read([topic], start="beginning")
         records = harness.overflow(topic)
+        assert records[0].offset <= bus.begins(topic)[0] <= records[-1].offset
         assert [record.key for record in records] == [b"%d" % record.offset for record in records]
         assert records[-1].offset == 39
         assert harness.read(lagging, 1)[0].offset == records[0].offset

@@ -121,6 +121,20 @@ class Bus(ABC):
         """
 
     @abstractmethod
+    def topics(self) -> list[str]:
+        """Return the full names of all topics that there are, but for those that the bus keeps for itself."""
+
+    @abstractmethod
+    def begins(self, topic: str) -> list[int]:
+        """Return for each partition of a topic the lowest offset that can still be read.
+
+        Raises
+        ------
+        UnknownTopic
+            It does not exist.
+        """
+
+    @abstractmethod
     def publish(
         self,
         topic: str,
@@ -158,8 +172,14 @@ class Bus(ABC):
         """
 
     @abstractmethod
-    def read(self, topics: Iterable[str], *, start: Start = "end") -> Reader:
-        """Read whole topics without a group."""
+    def read(self, topics: Iterable[str], *, start: Start | int = "end") -> Reader:
+        """Read whole topics without a group.
+
+        Parameters
+        ----------
+        start
+            Where to begin; a number: at the first message with such a timestamp [ms], or a later one.
+        """
 
     @abstractmethod
     def join(

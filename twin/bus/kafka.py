@@ -138,6 +138,16 @@ class KafkaBus(Bus):
             count = self._counts[topic] = self._ask_partitions(topic)
         return count
 
+    def topics(self) -> list[str]:
+        with self._translated():
+            return [found["name"] for found in self._admin.describe_topics() if not found["is_internal"]]
+
+    def begins(self, topic: str) -> list[int]:
+        places = [TopicPartition(topic, partition) for partition in range(self.partitions(topic))]
+        with self._translated():
+            begins = self._admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
+        return [int(begins[place].offset) for place in places]
+
     def _ask_partitions(self, topic: str) -> int:
         with self._translated():
             (found,) = self._admin.describe_topics([topic])
@@ -223,7 +233,7 @@ class KafkaBus(Bus):
 
     # -- reading
 
-    def read(self, topics: Iterable[str], *, start: Start = "end") -> KafkaReader:
+    def read(self, topics: Iterable[str], *, start: Start | int = "end") -> KafkaReader:
         places = [Place(topic, p) for topic in dict.fromkeys(topics) for p in range(self.partitions(topic))]
         with self._translated():
             reader = KafkaReader(

@@ -88,7 +88,7 @@ class KafkaReader(Reader):
         self,
         options: Mapping[str, Any],
         places: Iterable[Place],
-        start: Start,
+        start: Start | int,
         translated: Translated,
         forget: Callable[["KafkaReader"], None],
     ) -> None:
@@ -98,13 +98,15 @@ class KafkaReader(Reader):
         partitions = [TopicPartition(*place) for place in places]
         self._consumer.assign(partitions)
         begins, ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
+        first = begins
+        if start == "end":
+            first = ends
+        elif isinstance(start, int):
+            found = self._consumer.offsets_for_times(dict.fromkeys(partitions, start))
+            first = {p: ends[p] if found[p] is None else found[p].offset for p in partitions}
         for partition in partitions:
-            self._consumer.seek(partition, ends[partition] if start == "end" else begins[partition])
-        self._goal = {
-            partition: ends[partition]
-            for partition in partitions
-            if start == "beginning" and begins[partition] < ends[partition]
-        }
+            self._consumer.seek(partition, first[partition])
+        self._goal = {p: ends[p] for p in partitions if first[p] < ends[p]}
 
     def poll(self, timeout_s: float = 0.0, *, limit: int = 1000) -> list[Record]:
         with self._translated():

@@ -98,6 +98,14 @@ class MemoryBus(Bus):
     def partitions(self, topic: str) -> int:
         return len(self.logs(topic))
 
+    def topics(self) -> list[str]:
+        with self.lock:
+            return list(self._logs)
+
+    def begins(self, topic: str) -> list[int]:
+        with self.lock:
+            return [log.start for log in self.logs(topic)]
+
     def logs(self, topic: str) -> tuple[Log, ...]:
         """Return the logs of a topic, one per partition; hold ``lock`` to use them."""
         try:
@@ -159,7 +167,7 @@ class MemoryBus(Bus):
     def flush(self, timeout_s: float = 10.0) -> None:
         """Return at once: what was published is on the bus."""
 
-    def read(self, topics: Iterable[str], *, start: Start = "end") -> "MemoryReader":
+    def read(self, topics: Iterable[str], *, start: Start | int = "end") -> "MemoryReader":
         return MemoryReader(self, topics, start)
 
     def join(
@@ -260,10 +268,15 @@ class _Poller:
 class MemoryReader(_Poller, Reader):
     """A groupless reader."""
 
-    def __init__(self, bus: MemoryBus, topics: Iterable[str], start: Start) -> None:
+    def __init__(self, bus: MemoryBus, topics: Iterable[str], start: Start | int) -> None:
         names = tuple(topics)
         super().__init__(bus, lambda wake, idle: Cable(bus, names, wake=wake, idle=idle))
-        self._goal = self._cable.start_reading(start)
+        with bus.lock:
+            self._goal = self._cable.start_reading("beginning" if isinstance(start, int) else start)
+            if isinstance(start, int):
+                for place, end in self._goal.items():
+                    held = bus.logs(place.topic)[place.partition].read(0, end)
+                    self._cable.seek(place, next((one.offset for one in held if one.timestamp_ms >= start), end))
 
     def poll(self, timeout_s: float = 0.0, *, limit: int = 1000) -> list[Record]:
         with self._ready:

@@ -55,6 +55,29 @@ class RunControl(Message):
     lease_expires_ms: int = Field(ge=0)
     answers: str | None = None
     error: Text | None = None
+    player: "PlayerState | None" = None
+
+
+PlayerPhase = Literal["idle", "playing", "paused", "seeking", "ended"]
+
+
+class PlayerState(Message):
+    """Where a player stands; instants are those of the recording's clock [ms since 1970]."""
+
+    recording: str = Field(max_length=200)
+    phase: PlayerPhase
+    clock_ms: int = Field(ge=0)
+    from_ms: int = Field(ge=0)
+    to_ms: int = Field(ge=0)
+    speed: float = Field(ge=0, description="0: as fast as possible")
+    reached: float = Field(ge=0)
+    loop_ms: tuple[int, int] | None = None
+    original_time: bool = False
+    timing_p99_ms: float = Field(ge=0, description="how late messages went out, against the clock")
+    slowed_s: float = Field(ge=0, description="how much the clock has waited for the bus and its readers")
+    sent_n: int = Field(ge=0)
+    moved_by: str = Field(max_length=200, default="")
+    note: Text = ""
 
 
 RequestVerb = Literal[
@@ -77,7 +100,9 @@ class RunRequest(Message):
     """A wish to the owner of the lease, answered by the next ``run.control`` with ``answers`` = ``id``.
 
     ``params``: ``speed {speed}``, ``step {ticks}``, ``seek {tick}``, ``loop {a, b, times}``,
-    ``backtrack {tick}``, ``start {site, seed, speed, kind, weather_at}``.
+    ``backtrack {tick}``, ``start {site, seed, speed, kind, weather_at}``. To a player: ``step {messages}`` or
+    ``{seconds}``, ``seek {ts}``, ``loop {a, b}`` or ``{on: false}``, ``takeover {ts}``, instants on the recording's
+    clock [ms].
     """
 
     id: str = Field(min_length=1, max_length=100)

@@ -154,6 +154,42 @@ def splice(raw: bytes, head: Head) -> bytes:
     return encode(head, split(raw)[1])
 
 
+def told(raw: bytes | None) -> tuple[dict[str, Any], int] | None:
+    """Read the head of a message as it is told, unchecked: for who passes messages on and trusts where they are from.
+
+    Returns
+    -------
+    tuple
+        The head, and where the data begins in ``raw``; ``None``: it is no message in our own form.
+
+    Examples
+    --------
+    >>> told(b'{"head":{"tick":7},"data":{}}')
+    ({'tick': 7}, 26)
+    """
+    if raw is None or not raw.startswith(_OPEN):
+        return None
+    seam = raw.find(_SEAM)
+    if seam < 0:
+        return None
+    try:
+        head = orjson.loads(raw[8 : seam + 1])
+    except orjson.JSONDecodeError:
+        return None
+    return head, seam + len(_SEAM)
+
+
+def retold(raw: bytes, at: int, head: dict[str, Any]) -> bytes:
+    """Give a message of :func:`told` another head; every byte of its data stays.
+
+    Examples
+    --------
+    >>> retold(b'{"head":{"tick":7},"data":{}}', 26, {"tick": 8})
+    b'{"head":{"tick":8},"data":{}}'
+    """
+    return b'{"head":' + orjson.dumps(head) + b',"data":' + raw[at:]
+
+
 def _loads(raw: bytes) -> Any:
     try:
         return orjson.loads(raw)

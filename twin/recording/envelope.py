@@ -7,7 +7,7 @@ and a chunk says all about itself.
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ ENVELOPE_SCHEMA: dict[str, Any] = {
         "received_ms": {"type": "array", "items": {"type": "integer"}},
         "null": {"type": "array", "items": {"type": "integer"}, "description": "messages without a value"},
         "headers": {"type": "object", "description": "message -> [[name, base64 of the content], …]"},
+        "channels": {"type": "object", "description": "topic -> channel: what describes it may be in a lost chunk"},
     },
 }
 
@@ -56,8 +57,14 @@ class Envelope:
         )  # fmt: skip
 
 
-def pack(items: Sequence[Item]) -> bytes:
-    """Write the envelope of a chunk's messages."""
+def pack(items: Sequence[Item], channels: Mapping[str, int]) -> bytes:
+    """Write the envelope of a chunk's messages.
+
+    Parameters
+    ----------
+    channels
+        Of their topics.
+    """
     places: dict[bytes, int] = {}
     key = [-1 if item.key is None else places.setdefault(item.key, len(places)) for item in items]
     columns: dict[str, Any] = {
@@ -66,6 +73,7 @@ def pack(items: Sequence[Item]) -> bytes:
         "partition": [item.partition for item in items],
         "offset": [item.offset for item in items],
         "received_ms": [item.received_ms for item in items],
+        "channels": {topic: channels[topic] for topic in dict.fromkeys(item.topic for item in items)},
     }
     if nulls := [n for n, item in enumerate(items) if item.value is None]:
         columns["null"] = nulls
@@ -104,12 +112,20 @@ def unpack(data: bytes, count: int) -> Envelope:
                 for n, pairs in columns.get("headers", {}).items()
             },
         )
-    except (orjson.JSONDecodeError, binascii.Error, KeyError, IndexError, TypeError, ValueError) as exc:
+    except (orjson.JSONDecodeError, binascii.Error, KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
         raise RecordingInvalid(f"envelope cannot be read: {type(exc).__name__}: {exc}") from exc
     sizes = {len(column) for column in (envelope.keys, envelope.partitions, envelope.offsets, envelope.received_ms)}
     if sizes != {count}:
         raise RecordingInvalid(f"envelope is of {max(sizes, default=0)} messages, its chunk has {count}")
     return envelope
+
+
+def channels_in(data: bytes) -> dict[int, str]:
+    """Read only which channel is of which topic; nothing from bytes that are no envelope."""
+    try:
+        return {int(number): str(topic) for topic, number in orjson.loads(data)["channels"].items()}
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return {}
 
 
 def _text(content: bytes) -> str:

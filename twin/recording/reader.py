@@ -3,10 +3,9 @@
 import contextlib
 import heapq
 import struct
-import zlib
-from collections.abc import Callable, Collection, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -16,18 +15,18 @@ import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import InvalidMagic, McapError
 from mcap.reader import SeekingReader
-from mcap.records import Attachment, AttachmentIndex, Channel, Chunk, ChunkIndex, Message
+from mcap.records import AttachmentIndex, Channel, Chunk, ChunkIndex, McapRecord, Message
 from mcap.stream_reader import breakup_chunk
 from mcap.summary import Summary
 
 from twin.errors import RecordingInvalid
-from twin.recording.envelope import ENVELOPE_TOPIC, unpack
+from twin.recording.envelope import ENVELOPE_TOPIC, channels_in, unpack
 from twin.recording.item import NS_PER_MS, Item
+from twin.recording.records import HEAD_BYTES, MAGIC, attachment_of, check_summary
 from twin.recording.writer import CLOSED, FACTS, FORMAT
 
-BROKEN = (McapError, struct.error, zstandard.ZstdError, ValueError, KeyError, EOFError)  # what damage looks like
-_RECORD_HEAD_BYTES = 9
-_MAGIC = b"\x89MCAP0\r\n"
+# What damage looks like; a length that is wrong asks for more memory than there is.
+BROKEN = (McapError, struct.error, zstandard.ZstdError, ValueError, KeyError, EOFError, MemoryError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,7 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()  # a player reads ahead in a thread of its own
         try:
             self._stream: BinaryIO = path.open("rb")
         except OSError as exc:
@@ -81,7 +81,7 @@ class Recording:
             undo.callback(self._stream.close)
             self._summary = self._read_summary()
             self.facts = self._metadata(FACTS)
-            self._check_format()
+            check_format(path, self.facts)
             undo.pop_all()
         channels = self._summary.channels
         self._topics = {number: channel.topic for number, channel in channels.items()}
@@ -185,14 +185,16 @@ class Recording:
             A part cannot be read.
         """
         best: Item | None = None
+        best_at = (-1, -1)  # of two at one instant, the one that was written later
         for chunk in sorted(self._holding((topic,)), key=attrgetter("message_end_time"), reverse=True):
-            if best is not None and chunk.message_end_time < best.time_ns:
+            if chunk.message_end_time < best_at[0]:
                 break
             if chunk.message_start_time > time_ns:
                 continue
             for item in self._unpacked(chunk, None):
-                if item.topic == topic and item.time_ns <= time_ns and (best is None or item.time_ns >= best.time_ns):
-                    best = item
+                at = (item.time_ns, chunk.chunk_start_offset)
+                if item.topic == topic and item.time_ns <= time_ns and at >= best_at:
+                    best, best_at = item, at
         return best
 
     def attachments(self) -> list[AttachmentIndex]:
@@ -209,10 +211,21 @@ class Recording:
         """
         for index in self._summary.attachment_indexes:
             if index.name == name:
-                with self._translated(f"attachment {name}"):
-                    self._stream.seek(index.offset + _RECORD_HEAD_BYTES)
-                    return _attachment_data(self._stream.read(index.length - _RECORD_HEAD_BYTES))
+                return self.attached(index)
         return None
+
+    def attached(self, index: AttachmentIndex) -> bytes:
+        """Return the file in the recording that an index of :meth:`attachments` stands for.
+
+        Raises
+        ------
+        RecordingInvalid
+            It cannot be read.
+        """
+        with self._lock, self._translated(f"attachment {index.name}"):
+            self._stream.seek(index.offset + HEAD_BYTES)
+            data: bytes = attachment_of(self._stream.read(index.length - HEAD_BYTES)).data
+            return data
 
     def metadata(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield all notes about the recording.
@@ -222,20 +235,24 @@ class Recording:
         RecordingInvalid
             One cannot be read.
         """
-        with self._translated("metadata"):
-            for record in SeekingReader(self._rewound()).iter_metadata():
-                yield record.name, record.metadata
+        with self._lock, self._translated("metadata"):
+            notes = [(record.name, record.metadata) for record in SeekingReader(self._rewound()).iter_metadata()]
+        yield from notes  # when the lock is free again
 
     def _holding(self, topics: Collection[str] | None) -> list[ChunkIndex]:
         if topics is None:
             return self._chunks
         numbers = {number for number, topic in self._topics.items() if topic in topics}
-        return [chunk for chunk in self._chunks if not numbers.isdisjoint(chunk.message_index_offsets)]
+        return [  # a chunk of another tool may not say what it holds
+            chunk
+            for chunk in self._chunks
+            if not chunk.message_index_offsets or not numbers.isdisjoint(chunk.message_index_offsets)
+        ]
 
     def _unpacked(self, chunk: ChunkIndex, on_damage: OnDamage | None) -> list[Item]:
         try:
-            with self._translated("a chunk"):
-                self._stream.seek(chunk.chunk_start_offset + _RECORD_HEAD_BYTES)
+            with self._lock, self._translated("a chunk"):
+                self._stream.seek(chunk.chunk_start_offset + HEAD_BYTES)
                 packed = Chunk.read(ReadDataStream(self._stream))
             return sorted(items_of(packed, self._topics), key=attrgetter("time_ns"))
         except RecordingInvalid as exc:
@@ -258,9 +275,13 @@ class Recording:
                 raise RecordingInvalid(f"{self.path} was cut off, or not closed: {repair}") from exc
             raise RecordingInvalid(f"{self.path} is no recording: it does not begin as an MCAP file does") from exc
         except (*BROKEN, OSError) as exc:
-            if size > len(_MAGIC) and not self._begins_as_mcap():
+            if size > len(MAGIC) and not self._begins_as_mcap():
                 raise RecordingInvalid(f"{self.path} is no recording: it does not begin as an MCAP file does") from exc
             raise RecordingInvalid(f"{self.path} was cut off, or not closed ({exc}): {repair}") from exc
+        try:
+            check_summary(self._stream, size)
+        except RecordingInvalid as exc:
+            raise RecordingInvalid(f"{self.path} is damaged ({exc}): {repair}") from exc
         if summary is None or (summary.statistics is not None and self._unindexed(summary)):
             raise RecordingInvalid(f"{self.path} has no index: {repair}")
         return summary
@@ -271,7 +292,7 @@ class Recording:
 
     def _begins_as_mcap(self) -> bool:
         self._stream.seek(0)
-        return self._stream.read(len(_MAGIC)) == _MAGIC
+        return self._stream.read(len(MAGIC)) == MAGIC
 
     def _rewound(self) -> BinaryIO:
         self._stream.seek(0)
@@ -280,19 +301,27 @@ class Recording:
     def _metadata(self, name: str) -> dict[str, str]:
         return next((facts for found, facts in self.metadata() if found == name), {})
 
-    def _check_format(self) -> None:
-        told = self.facts.get("format")
-        if told is not None and (not told.isdecimal() or int(told) > FORMAT):
-            raise RecordingInvalid(
-                f"{self.path} is of format {told}, this version reads up to {FORMAT}: take a newer version of the twin"
-            )
-
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:
         try:
             yield
         except (*BROKEN, OSError) as exc:
             raise RecordingInvalid(f"{what} cannot be read ({type(exc).__name__}: {exc})") from exc
+
+
+def check_format(path: Path, facts: Mapping[str, str]) -> None:
+    """Refuse a recording of a newer format than this version reads.
+
+    Raises
+    ------
+    RecordingInvalid
+        It is of one.
+    """
+    told = facts.get("format")
+    if told is not None and (not told.isdecimal() or int(told) > FORMAT):
+        raise RecordingInvalid(
+            f"{path} is of format {told}, this version reads up to {FORMAT}: take a newer version of the twin"
+        )
 
 
 def items_of(chunk: Chunk, topics: dict[int, str]) -> list[Item]:
@@ -314,6 +343,7 @@ def items_of(chunk: Chunk, topics: dict[int, str]) -> list[Item]:
         records = breakup_chunk(chunk, validate_crc=True)
     except BROKEN as exc:
         raise RecordingInvalid(f"a chunk cannot be read ({type(exc).__name__}: {exc})") from exc
+    _learn(records, topics)
     messages: list[tuple[str, Message]] = []
     wrapped: bytes | None = None
     for record in records:
@@ -325,8 +355,6 @@ def items_of(chunk: Chunk, topics: dict[int, str]) -> list[Item]:
                 wrapped = record.data
             else:
                 messages.append((topic, record))
-        elif isinstance(record, Channel):
-            topics.setdefault(record.id, record.topic)
     if wrapped is None:  # a file of another tool: no keys, one partition
         return [
             Item(
@@ -342,10 +370,16 @@ def items_of(chunk: Chunk, topics: dict[int, str]) -> list[Item]:
     ]
 
 
-def _attachment_data(record: bytes) -> bytes:
-    """Return the content of an attachment's record, once its checksum is right."""
-    (told,) = struct.unpack("<I", record[-4:])
-    if told and told != zlib.crc32(record[:-4]):
-        raise ValueError("its checksum is wrong")
-    data: bytes = Attachment.read(ReadDataStream(BytesIO(record))).data
-    return data
+def _learn(records: Sequence[McapRecord], topics: dict[int, str]) -> None:
+    """Add the channels that a chunk describes; those that only a lost chunk described are told by its envelope."""
+    for record in records:
+        if isinstance(record, Channel):
+            topics.setdefault(record.id, record.topic)
+    last = records[-1] if records else None
+    if isinstance(last, Message) and any(
+        isinstance(record, Message) and record.channel_id not in topics for record in records
+    ):
+        told = channels_in(last.data)
+        if told:
+            for number, topic in {**told, last.channel_id: ENVELOPE_TOPIC}.items():
+                topics.setdefault(number, topic)

@@ -58,18 +58,18 @@ class RecordingWriter:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream: BinaryIO = path.open("xb")
-        except FileExistsError as exc:
-            raise RecordingUnwritable(f"{path} is there already: choose another name, or move it away") from exc
         except OSError as exc:
+            if isinstance(exc, FileExistsError) and path.exists():  # and not a file where a folder should be
+                raise RecordingUnwritable(f"{path} is there already: choose another name, or move it away") from exc
             raise RecordingUnwritable(f"{path} cannot be made ({exc.strerror}): choose another folder (-o)") from exc
         self._open = True
-        with self._writing():
-            self._mcap = Writer(
-                self._stream, chunk_size=_NEVER, compression=CompressionType.ZSTD, enable_data_crcs=True
-            )
-            self._mcap.start(profile=PROFILE, library=f"colossus-twin {version('colossus-twin')}")
-            self._mcap.add_metadata(FACTS, {"format": str(FORMAT), **facts})
-            self._mcap.flush()
+        try:
+            self._begin(facts)
+        except RecordingUnwritable as exc:
+            path.unlink(missing_ok=True)
+            raise RecordingUnwritable(
+                f"{path} cannot be begun ({exc.__cause__}): free space, or choose another folder (-o)"
+            ) from exc
 
     def __enter__(self) -> Self:
         return self
@@ -160,6 +160,15 @@ class RecordingWriter:
         self._open = False
         self._stream.close()
 
+    def _begin(self, facts: Mapping[str, str]) -> None:
+        with self._writing():
+            self._mcap = Writer(
+                self._stream, chunk_size=_NEVER, compression=CompressionType.ZSTD, enable_data_crcs=True
+            )
+            self._mcap.start(profile=PROFILE, library=f"colossus-twin {version('colossus-twin')}")
+            self._mcap.add_metadata(FACTS, {"format": str(FORMAT), **facts})
+            self._mcap.flush()
+
     def _write(self, lane: str) -> None:
         items = sorted(self._lanes.pop(lane), key=lambda item: item.time_ns)
         del self._lane_bytes[lane]
@@ -176,7 +185,7 @@ class RecordingWriter:
             self._mcap.add_message(
                 self._envelope_channel(),
                 log_time=items[-1].time_ns,
-                data=envelope.pack(items),
+                data=envelope.pack(items, self._channels),
                 publish_time=items[-1].time_ns,
                 sequence=len(items) % (1 << 32),
             )

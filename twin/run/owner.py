@@ -102,7 +102,7 @@ class RunOwner:
         """
         self._refuse_if_held(seen, now_ms)
         self.run, self.epoch, self.tick = run, -1, -1
-        self.last_ts = _last_ts_possible(seen, now_ms)
+        self.last_ts = last_ts_possible(seen, now_ms)
         self._open(0, "running", now_ms, continues=False)
 
     def resume_crashed(self, seen: RunControl, *, tick: int, now_ms: int) -> None:
@@ -122,7 +122,7 @@ class RunOwner:
         """
         self._refuse_if_held(seen, now_ms)
         self.run, self.epoch, self.tick = seen.run, seen.epoch, tick
-        self.last_ts = _last_ts_possible(seen, now_ms)
+        self.last_ts = last_ts_possible(seen, now_ms)
         self._filling = False
         self._open(tick + 1, seen.state, now_ms, continues=True)
 
@@ -323,7 +323,7 @@ def _check_catches_up(speed: float) -> None:
         )
 
 
-def _last_ts_possible(seen: RunControl | None, now_ms: int) -> int:
+def last_ts_possible(seen: RunControl | None, now_ms: int) -> int:
     """Return the last display time that may have been given out: a crashed owner may have said more than we heard.
 
     None is ahead of the wall clock, for a tick is done when its time has come.

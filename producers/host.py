@@ -1,0 +1,343 @@
+"""What runs in a namespace, one after the other: a plant, a replay, or a plant that goes on where a replay stood."""
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from producers.families import PRODUCERS
+from producers.loop import Loop
+from producers.takeover import Takeover, take_over
+from twin.bus.base import Bus
+from twin.errors import RecordingError, RunError
+from twin.events.layout import FrameLayout
+from twin.recording.choice import Choice
+from twin.recording.outlet import BusOutlet
+from twin.recording.player import Player
+from twin.recording.reader import Recording
+from twin.recording.replay import Replay, plan_from, recorded_partitions
+from twin.recording.span import Range
+from twin.run import Clock, ReplayOwner, RunOwner, RunPlan, new_run_id, utc_text
+from twin.site import Site, load_site
+
+logger = logging.getLogger(__name__)
+
+WEATHER_AT = "07-15T14:00"
+TURN_MAX_S = 0.05
+RECORDINGS = "recordings"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be played, and how.
+
+    Attributes
+    ----------
+    span
+        From where to where; ``None``: all of it.
+    speed
+        Seconds of the recording per second; 0 is as fast as possible.
+    original_time
+        Leave all times as they were recorded.
+    stays
+        Wait at the end, or at the beginning, for what people ask, instead of ending.
+    """
+
+    path: Path
+    choice: Choice = field(default_factory=Choice)
+    span: Range | None = None
+    speed: float = 1.0
+    original_time: bool = False
+    paused: bool = False
+    stays: bool = False
+
+
+Source = Loop | Replay
+
+
+class Watcher(Protocol):
+    """Looks on while something runs, and may steer a player; in the thread of what runs."""
+
+    def look(self, source: Source) -> None:
+        """Look, and do what a person has asked for."""
+        ...
+
+    def ended(self, source: Source) -> None:
+        """Note that something has come to its end; it is closed next."""
+        ...
+
+
+class Host:
+    """Runs one thing after the other.
+
+    Parameters
+    ----------
+    bus, namespace
+        Where.
+    folder
+        Snapshots and recordings lie in it.
+    name
+        Of this process.
+    clock, now_s
+        The wall clock, and a clock that never goes back [s].
+    gate
+        Asked before each tick or message of a run: whether the bus, and who reads from it, keeps up.
+    open_bus
+        The same for foreign messages, which have no run.
+    site
+        What the observer knows; ``None``: whatever a recording is of.
+    families
+        Which telemetry a plant publishes.
+
+    Attributes
+    ----------
+    takeovers
+        Those that were made here, the last one last.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        namespace: str,
+        *,
+        folder: Path,
+        name: str,
+        clock: Clock,
+        now_s: Callable[[], float],
+        gate: Callable[[RunOwner], bool],
+        open_bus: Callable[[], bool] = lambda: True,
+        site: Site | None = None,
+        families: tuple[str, ...] = tuple(PRODUCERS),
+    ) -> None:
+        self._bus = bus
+        self._namespace = namespace
+        self._folder = folder
+        self._owner_name = f"{name}-{secrets.token_hex(4)}"
+        self._clock = clock
+        self._now_s = now_s
+        self._gate = gate
+        self._open_bus = open_bus
+        self._site = site
+        self._families = families
+        self._next: Callable[[], Source] | None = None
+        self._source: Source | None = None
+        self.takeovers: list[Takeover] = []
+
+    def loop(self, plan: RunPlan, site: Site) -> Loop:
+        """Build the loop of a plant; nothing runs yet."""
+        layout = FrameLayout(site)
+        return Loop(
+            self._bus,
+            self._namespace,
+            site,
+            plan,
+            owner=self._owner_name,
+            producers=[PRODUCERS[family](layout) for family in self._families],
+            clock=self._clock,
+            snapshot_dir=self._folder / "snapshots",
+            may_go_on=self._gate,
+            on_start=self._make_ready,
+        )
+
+    def begin(self, plan: RunPlan, site: Site) -> Loop:
+        """Begin a run of a plant.
+
+        Raises
+        ------
+        RunActive
+            Another run holds the namespace.
+        """
+        loop = self.loop(plan, site)
+        loop.start(self.new_run())
+        return loop
+
+    def replay(self, wish: Wish) -> Replay:
+        """Begin a replay; its recording is closed at its end.
+
+        Raises
+        ------
+        RunActive
+            Another run holds the namespace.
+        RecordingError
+            There is nothing to play, no topic to play it into, or no recording.
+        """
+        recording = Recording(wish.path)
+        try:
+            player = self._player(recording, wish)
+            handlers = _Handlers(self, lambda: replay)
+            replay = Replay(self._bus, self._namespace, player, self._clock, handlers, stays=wish.stays)
+            try:
+                replay.start("" if player.owner is None else self.new_run(), paused=wish.paused)
+            except BaseException:
+                replay.leave()
+                raise
+        except BaseException:
+            recording.close()
+            raise
+        return replay
+
+    def run(self, first: Source, stop: threading.Event, watcher: Watcher | None = None) -> None:
+        """Run something, and what is asked to follow it, until nothing does or ``stop`` is set.
+
+        Raises
+        ------
+        TwinError
+            What ended it, if it did not end well.
+        """
+        source: Source | None = first
+        while source is not None:
+            self._source = source
+            try:
+                while not (stop.is_set() or source.done):
+                    wait_s = source.turn()
+                    if watcher is not None:
+                        watcher.look(source)
+                    if wait_s > 0:
+                        stop.wait(min(wait_s, TURN_MAX_S))
+                if watcher is not None:
+                    watcher.ended(source)
+            finally:
+                source.close()
+                if isinstance(source, Replay):
+                    source.player.recording.close()
+            following, self._next = self._next, None
+            source = None if following is None or stop.is_set() else following()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what runs now, for who asks how the process does."""
+        source = self._source
+        owner = None if source is None else source.owner
+        if owner is None:
+            return {}
+        told: dict[str, Any] = {"run": owner.run, "epoch": owner.epoch, "tick": owner.tick, "state": owner.state}
+        if isinstance(source, Replay):
+            told["recording"] = source.player.recording.path.name
+        return told
+
+    def new_run(self) -> str:
+        """Draw the id of a run."""
+        return new_run_id(utc_text(self._clock.now_ms()), secrets.randbits(16))
+
+    def _player(self, recording: Recording, wish: Wish) -> Player:
+        plan = plan_from(recording, wish.speed)
+        if plan is not None:
+            self._check_site(plan)
+        topics = wish.choice.topics_of(recording.counts)
+        if not topics:
+            held = ", ".join(sorted(recording.counts)) or "nothing"
+            raise RecordingError(f"{recording.path} holds nothing of what was chosen, but {held}")
+        partitions = recorded_partitions(recording)
+        outlet = BusOutlet(self._bus, self._namespace, partitions, original_time=wish.original_time)
+        outlet.check(topics)
+        owner = None if plan is None else ReplayOwner(plan, self._owner_name)
+        return Player(
+            recording,
+            wish.choice,
+            wish.span or Range(recording.start_ns, recording.end_ns),
+            outlet,
+            owner,
+            clock=self._clock,
+            now_s=self._now_s,
+            may_go_on=self._open_bus if owner is None else lambda: self._gate(owner),
+            speed=wish.speed,
+            original_time=wish.original_time,
+        )
+
+    def _check_site(self, plan: RunPlan) -> None:
+        if self._site is not None and plan.site_crc != self._site.crc:
+            raise RecordingError(
+                f"the recording is of site {plan.site} ({plan.site_crc}), the twin here shows {self._site.id} "
+                f"({self._site.crc}): start one with --site {plan.site}, of the version of the recording"
+            )
+
+    def _make_ready(self, params: dict[str, Any]) -> None:
+        """Make ready what a request ``start`` asks for."""
+        kind = params.get("kind")
+        if kind == "replay":
+            wish = self._wish(params)
+            try:
+                with Recording(wish.path) as recording:
+                    plan = plan_from(recording, wish.speed)
+            except RecordingError as exc:
+                raise RunError(str(exc)) from exc
+            if plan is None:
+                raise RunError(f"{wish.path.name} holds no run: it can be played by `colossus replay` alone")
+            try:
+                self._check_site(plan)
+            except RecordingError as exc:
+                raise RunError(str(exc)) from exc
+            self._next = lambda: self.replay(wish)
+        elif kind == "live" and self._site is not None:
+            site = self._site
+            live = RunPlan(
+                site=site.id,
+                site_crc=site.crc,
+                seed=_of(params, "seed", int, 7),
+                dt_s=1.0,
+                weather_at=_of(params, "weather_at", str, WEATHER_AT),
+                speed=_of(params, "speed", float, 1.0),
+                automatic_operator=_of(params, "automatic_operator", bool, True),
+            )
+            self._next = lambda: self.begin(live, site)
+        else:
+            raise RunError(f"kind {kind!r} is not allowed: live or replay")
+
+    def _wish(self, params: dict[str, Any]) -> Wish:
+        name = _of(params, "recording", str, "")
+        if not name or Path(name).name != name:
+            raise RunError(f"recording {name!r} is no name of a file in the folder of recordings")
+        path = self._folder / RECORDINGS / name
+        if not path.is_file():
+            raise RunError(f"there is no recording {name} in {self._folder / RECORDINGS}")
+        return Wish(
+            path,
+            Choice(instructor=True),
+            speed=_of(params, "speed", float, 1.0),
+            paused=_of(params, "paused", bool, False),
+            stays=True,
+        )
+
+    def _take_over(self, replay: Replay, time_ns: int | None) -> None:
+        """Rebuild the plant of a recording; it runs after the replay, as the same run."""
+        plan = replay.player.owner.plan if replay.player.owner is not None else None
+        if plan is None:
+            raise RecordingError("foreign messages have no plant: nothing can be taken over")
+        site = self._site or load_site(plan.site)
+        made = take_over(replay, time_ns, site, self._folder / "snapshots", self._clock)
+        loop = self.loop(made.plan, site)
+
+        def following() -> Loop:
+            loop.resume(made.left)
+            return loop
+
+        self._next = following
+        self.takeovers.append(made)
+        replay.hand_over()
+
+
+class _Handlers:
+    """Lets a replay reach its host."""
+
+    def __init__(self, host: Host, replay: Callable[[], Replay]) -> None:
+        self._host = host
+        self._replay = replay
+
+    def start(self, params: dict[str, Any]) -> None:
+        """Make ready what is to run next."""
+        self._host._make_ready(params)  # noqa: SLF001  (a part of it)
+
+    def take_over(self, time_ns: int | None) -> None:
+        """Rebuild the recorded plant; it runs next."""
+        self._host._take_over(self._replay(), time_ns)  # noqa: SLF001
+
+
+def _of(params: dict[str, Any], name: str, kind: type, otherwise: Any) -> Any:
+    value = params.get(name, otherwise)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise RunError(f"{name} must be {kind.__name__}, not {value!r}")
+    return value

@@ -1,0 +1,143 @@
+"""A replay's process: one recording, played onto a Kafka as the run of a namespace, and what is made of it."""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+
+from producers.host import Host, Watcher, Wish
+from producers.pace import Pace
+from twin.bus.access import kafka_access
+from twin.bus.kafka import KafkaBus, connected
+from twin.errors import RecordingError, RunActive, UnknownTopic
+from twin.events.layout import FrameLayout
+from twin.events.topics import full_name
+from twin.process import Health, HealthDoor, stop_on_signal, watching
+from twin.recording.choice import OBSERVED, RACK
+from twin.recording.reader import Recording
+from twin.recording.replay import plan_from
+from twin.run import Clock, RunPlan, last_control
+from twin.settings import Settings
+from twin.site import load_site
+
+UNSENT_MAX_RATIO = 0.5
+FLUSH_S = 30.0
+
+
+def run_replay(
+    settings: Settings,
+    wish: Wish,
+    *,
+    name: str,
+    clock: Clock,
+    now_s: Callable[[], float],
+    on_started: Callable[[str, str], None],
+    watcher: Watcher,
+) -> dict[str, int]:
+    """Play a recording until its end, a signal, or somebody ends its run; then all is sent and the lease is free.
+
+    Parameters
+    ----------
+    settings
+        Where to.
+    wish
+        What.
+    name
+        Of this process.
+    clock, now_s
+        The wall clock, and a clock that never goes back [s].
+    on_started
+        Told the run (empty if there is none) and the address of the health endpoint.
+    watcher
+        Looks on.
+
+    Returns
+    -------
+    dict
+        By topic, how many messages the bus did not take.
+
+    Raises
+    ------
+    TwinError
+        It cannot start, or what ended it.
+    """
+    stop = threading.Event()
+    health = Health(name, clock.now_ms)
+    with ExitStack() as stack:
+        with Recording(wish.path) as recording:
+            plan = plan_from(recording, wish.speed)
+            topics = wish.choice.topics_of(recording.counts)
+        stack.enter_context(stop_on_signal(stop.set))
+        door = stack.enter_context(HealthDoor(health, settings.health_host, settings.health_port))
+        if plan is None:
+            bus = stack.enter_context(closing(KafkaBus(kafka_access(settings), name=name)))
+            _refuse_beside_a_run(bus, settings.namespace, clock)
+        else:
+            bus = stack.enter_context(connected(settings, name))
+        _refuse_beside_observers(bus, settings.namespace, topics)
+        host = _host(bus, settings, plan, name, clock, now_s)
+        health.fact("lost_n", lambda: dict(bus.lost_n))
+        health.fact("run", host.facts)
+        stack.enter_context(watching(health, {"kafka": bus.check}))
+        first = host.replay(wish)
+        health.enter("ok")
+        on_started("" if first.owner is None else first.owner.run, door.url)
+        host.run(first, stop, watcher)
+        bus.flush(FLUSH_S)
+        return dict(bus.lost_n)
+
+
+def _host(
+    bus: KafkaBus, settings: Settings, plan: RunPlan | None, name: str, clock: Clock, now_s: Callable[[], float]
+) -> Host:
+    def open_bus() -> bool:
+        return bus.unsent_ratio() <= UNSENT_MAX_RATIO
+
+    pace = None
+    if plan is not None:
+        pace = Pace(bus, settings.namespace, FrameLayout(load_site(plan.site)), clock.now_ms)
+    return Host(
+        bus,
+        settings.namespace,
+        folder=settings.data_dir,
+        name=name,
+        clock=clock,
+        now_s=now_s,
+        gate=(lambda _: open_bus()) if pace is None else pace.open_for,
+        open_bus=open_bus,
+    )
+
+
+def _refuse_beside_a_run(bus: KafkaBus, namespace: str, clock: Clock) -> None:
+    """Refuse to play foreign messages into a namespace where a run is active.
+
+    Raises
+    ------
+    RunActive
+        One is.
+    """
+    try:
+        bus.partitions(full_name("run.control", namespace))
+    except UnknownTopic:
+        return  # a Kafka without a twin
+    seen = last_control(bus, namespace, clock.now_ms())
+    if seen is not None and seen.state != "ended" and seen.lease_expires_ms > clock.now_ms():
+        raise RunActive(
+            f"run {seen.run} of {seen.owner} is {seen.state} in this namespace: end it (colossus run end), or play "
+            "into another (--into)"
+        )
+
+
+def _refuse_beside_observers(bus: KafkaBus, namespace: str, topics: frozenset[str]) -> None:
+    """Refuse to play what the observer makes where an observer works: each would be there twice.
+
+    Raises
+    ------
+    RecordingError
+        One works.
+    """
+    named = sorted(topics & (OBSERVED - {RACK}))
+    if named and (bus.members(full_name("site", namespace)) or bus.members(full_name("rows", namespace))):
+        raise RecordingError(
+            f"{', '.join(named)} is made by the apps that work in this namespace: leave it out, end them, or play into "
+            "another namespace (--into)"
+        )

@@ -1,0 +1,108 @@
+"""``colossus record``: topics of a Kafka into a file."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twin.cli.options import process_name
+from twin.errors import SettingInvalid
+from twin.settings import load_settings
+
+if TYPE_CHECKING:
+    from twin.recording.record_process import Progress
+    from twin.recording.size import Expected
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_GB, _MB = 1e9, 1e6
+
+
+def record(
+    topics: Annotated[
+        list[str] | None,
+        typer.Option("--topics", help="Name or shell pattern of topics, of the twin or any other; can be repeated."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Every GPU all the time, not only around alarms.")] = False,
+    instructor: Annotated[bool, typer.Option("--instructor", help="With what a trainee must never read.")] = False,
+    lasts: Annotated[str | None, typer.Option("--for", help="How long: 90s, 30m, 6h. Default: until Ctrl-C.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file (.mcap).")] = None,
+) -> None:
+    """Record a run, or any topics, from Kafka; SIGUSR1 writes what the black box holds of the GPUs."""
+    from twin.recording.record_process import Wanted, run_recorder
+    from twin.run import SystemClock, utc_text
+
+    settings, clock = load_settings(), SystemClock()
+    if settings.kafka is None:
+        raise SettingInvalid(
+            "COLOSSUS_KAFKA is not set: to record the run of `colossus demo` goes through its console, and is not "
+            "there yet; name the brokers to record from a Kafka"
+        )
+    if topics and full:
+        raise SettingInvalid("--topics and --full exclude each other: --topics 'telemetry.*' names the GPUs, too")
+    path = output or settings.data_dir / "recordings" / f"{utc_text(clock.now_ms())}.mcap"
+    wanted = Wanted(path, tuple(topics or ()), full, instructor, None if lasts is None else duration_s(lasts))
+    watched = sys.stderr.isatty()
+
+    def started(health_url: str) -> None:
+        typer.echo(f"records into {path}; stop with Ctrl-C; {health_url}")
+
+    def moved(progress: "Progress") -> None:
+        if watched:
+            typer.echo(f"\r{_summary(progress)}\x1b[K", err=True, nl=False)
+
+    done = run_recorder(
+        settings,
+        wanted,
+        name=process_name("recorder"),
+        clock=clock,
+        on_expected=_tell_size,
+        on_started=started,
+        on_progress=moved,
+    )
+    if watched:
+        typer.echo("", err=True)
+    for topic, count in sorted(done.counts.items()):
+        typer.echo(f"{topic:<28}{count:>12,}" + (f"{done.lost[topic]:>12,} lost" if topic in done.lost else ""))
+    typer.echo(f"{path}: {_summary(done)}")
+
+
+def duration_s(text: str) -> float:
+    """Read ``30m`` as seconds.
+
+    Raises
+    ------
+    SettingInvalid
+        It is no such text.
+
+    Examples
+    --------
+    >>> duration_s("30m"), duration_s("1.5h")
+    (1800.0, 5400.0)
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise SettingInvalid(f"--for {text!r} is not allowed: write how long, such as 90s, 30m, 6h or 2d")
+    return float(match[1]) * _UNIT_S[match[2]]
+
+
+def _tell_size(expected: "Expected") -> None:
+    if expected.bytes_per_h is None:
+        typer.echo(f"expected size: unknown ({expected.how})")
+        return
+    box = f", and {expected.black_box_bytes / _MB:.0f} MB around an alarm" if expected.black_box_bytes else ""
+    typer.echo(f"expected size: {expected.bytes_per_h / _GB:.2f} GB per hour{box} ({expected.how})")
+
+
+def _summary(progress: "Progress") -> str:
+    told = (
+        f"{sum(progress.counts.values()):,} messages, {sum(progress.lost.values()):,} lost, "
+        f"{progress.bytes_n / _MB:,.1f} MB in {progress.seconds:.0f} s"
+    )
+    if progress.snapshots_missing_n:
+        told += f"; {progress.snapshots_missing_n} snapshots could not be read"
+    if progress.black_box_dropped_n:
+        told += f"; {progress.black_box_dropped_n:,} messages found no room in the black box"
+    return told

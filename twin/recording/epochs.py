@@ -1,0 +1,168 @@
+"""The epochs of a replay: which of them shows which epoch of the recording, and when a new one begins."""
+
+from dataclasses import replace
+
+from twin.errors import MessageInvalid
+from twin.events.control import RunControl, RunState
+from twin.events.head import decode_model
+from twin.events.topics import BY_NAME
+from twin.recording.item import Item
+from twin.recording.retelling import KEPT_LINEAGES, Lineage, Retelling, Told, told_of
+from twin.run import AHEAD_MS, Clock, ReplayOwner, recorded_step_ms
+
+CONTROL = "run.control"
+
+
+class Epochs:
+    """Opens the epochs of a replay.
+
+    Parameters
+    ----------
+    owner
+        Of the run.
+    clock
+        The wall clock.
+    original_time
+        Leave display time as it was recorded.
+    """
+
+    def __init__(self, owner: ReplayOwner, clock: Clock, *, original_time: bool) -> None:
+        self.owner = owner
+        self._clock = clock
+        self._original_time = original_time
+        self._retelling = Retelling(owner, keeps_ts=original_time)
+        self._heard: dict[Lineage, RunControl] = {}
+        self.stepping = False
+
+    @property
+    def current(self) -> Lineage | None:
+        """The recorded epoch that is shown."""
+        return self._retelling.current
+
+    def begins(self, one: Told) -> bool:
+        """Tell whether with a message another recorded epoch begins."""
+        return self._retelling.is_new(one)
+
+    def retell(self, one: Told) -> tuple[bytes, int] | None:
+        """Return a message of ours as the replay sends it, and its display time [ms]; ``None``: it is left out."""
+        return self._retelling.retell(one)
+
+    def hear(self, item: Item) -> RunControl | None:
+        """Take in what the recording says of its run; ``None`` if that cannot be read."""
+        control = control_in(item)
+        if control is None:
+            return None
+        lineage = (control.run, control.epoch)
+        while len(self._heard) >= KEPT_LINEAGES and lineage not in self._heard:
+            del self._heard[next(iter(self._heard))]
+        self._heard[lineage] = control
+        return control
+
+    def heard(self, lineage: Lineage) -> RunControl | None:
+        """Return what was said last of a recorded epoch."""
+        return self._heard.get(lineage)
+
+    def mirror(self, one: Told, *, playing: bool) -> bool:
+        """Let the run stand where the recorded one stood; return whether that is new.
+
+        Parameters
+        ----------
+        one
+            A word of ``run.control`` whose time has come.
+        playing
+            Whether the player plays.
+        """
+        if one.lineage is None or one.lineage != self.current:
+            return False
+        self._retelling.control = self._heard.get(one.lineage)
+        return self.stand(playing=playing)
+
+    def stand(self, *, playing: bool) -> bool:
+        """Let the run stand, or go on if it did so in the recording; return whether that is new."""
+        state = self.state(playing=playing)
+        if self.owner.state in ("ended", state):
+            return False
+        self.owner.state = state
+        return True
+
+    def state(self, *, playing: bool) -> RunState:
+        """Return how the run is: as it was recorded, while the player plays."""
+        control = self._retelling.control
+        if not playing:
+            return "paused"
+        return "running" if control is None or control.state == "ended" else control.state
+
+    def forget(self) -> None:
+        """Begin anew after a jump."""
+        self._retelling.forget()
+
+    def open(
+        self,
+        lineage: Lineage,
+        control: RunControl | None,
+        tick: int,
+        *,
+        speed: float,
+        playing: bool,
+        continues: bool,
+        stepping: bool = False,
+    ) -> None:
+        """Open an epoch that shows a recorded one from a tick on.
+
+        Parameters
+        ----------
+        control
+            What was recorded of it.
+        speed
+            Seconds of the recording per second; 0 is as fast as possible.
+        stepping
+            Its ticks are 1 ms apart on the screen.
+        """
+        plan = self.owner.plan
+        step_ms = max(1, round(1000 * plan.dt_s))
+        if control is not None:
+            step_ms = recorded_step_ms(control)
+            plan = replace(
+                plan, site=control.site, site_crc=control.site_crc, seed=control.seed, dt_s=control.dt_s,
+                weather_at=control.weather_at, automatic_operator=control.automatic_operator,
+            )  # fmt: skip
+        self._retelling.control = control
+        self.stepping = stepping
+        self.owner.open_at(
+            tick,
+            1 if stepping or speed <= 0 else max(1, round(step_ms / speed)),
+            self._clock.now_ms(),
+            state=self.state(playing=playing),
+            continues=continues,
+            plan=replace(plan, speed=speed),
+            line=control.line if control is not None and self._original_time else None,
+        )
+        self._retelling.show(lineage, control)
+
+    def reopen(self, *, speed: float, playing: bool, stepping: bool = False) -> None:
+        """Open an epoch that continues, from the next tick on."""
+        if self.current is not None:
+            self.open(
+                self.current, self._retelling.control, self.owner.tick + 1,
+                speed=speed, playing=playing, continues=True, stepping=stepping,
+            )  # fmt: skip
+
+    def ahead(self, one: Told) -> bool:
+        """Tell whether a frame would be shown before its time: display time keeps to the wall clock."""
+        if not one.frame or self._original_time:
+            return False
+        line = self.owner.line
+        return line.ts0 + (one.tick - line.tick0) * line.ms_per_tick > self._clock.now_ms() + AHEAD_MS
+
+
+def control_in(item: Item) -> RunControl | None:
+    """Read a word of ``run.control``; ``None`` if it cannot be read."""
+    try:
+        return decode_model(item.value, BY_NAME[CONTROL].schema_id, RunControl)[1]
+    except MessageInvalid:
+        return None
+
+
+def tells_of(item: Item, lineage: Lineage) -> bool:
+    """Tell whether a message says how a recorded epoch stands."""
+    return item.topic == CONTROL and told_of(item).lineage == lineage

@@ -1,0 +1,79 @@
+"""What a recording says of itself: its run, its topics, who wrote it."""
+
+import json
+import platform
+from importlib.metadata import version
+
+from twin.bus.base import Bus
+from twin.errors import MessageInvalid
+from twin.events.control import RunControl
+from twin.events.head import decode_model
+from twin.events.topics import BY_NAME, full_name
+from twin.recording import black_box
+from twin.recording.levels import Selection
+from twin.run import RunView
+
+CLOCK = (
+    "log_time is the bus's timestamp, never going back within a partition; one that is missing, or more than 60 s "
+    "ahead of its receipt, counts as received then; what a compacted topic held at the start is of the start"
+)
+_OF_THE_RUN = ("run", "site", "site_crc", "seed", "dt_s", "weather_at")
+_PACKAGES = {"twin": "colossus-twin", "kafka-python": "kafka-python", "mcap": "mcap"}
+
+
+def facts_of(bus: Bus, namespace: str, selection: Selection, now_ms: int) -> dict[str, str]:
+    """Return the facts at the beginning of a recording.
+
+    Parameters
+    ----------
+    bus, namespace
+        Where it is recorded.
+    selection
+        What is.
+    now_ms
+        The time of day [ms since 1970].
+
+    Raises
+    ------
+    BusError
+        A topic is missing, or the bus does not answer.
+    """
+    facts = {
+        "started_ms": str(now_ms),
+        "level": selection.level,
+        "instructor": "yes" if selection.instructor else "no",
+        "namespace": namespace,
+        "topics": json.dumps({short: bus.partitions(name) for name, short in sorted(selection.names.items())}),
+        "versions": json.dumps(
+            {"python": platform.python_version()} | {name: version(package) for name, package in _PACKAGES.items()}
+        ),
+        "clock": CLOCK,
+    }
+    if selection.held:
+        facts["black_box"] = (
+            f"{', '.join(sorted(selection.held.values()))}: {black_box.KEPT_S:g} s before and after each alarm that is "
+            f"raised, or on command; held in at most {black_box.MAX_BYTES >> 20} MiB, beyond it the oldest are dropped"
+        )
+    control = last_control(bus, namespace, now_ms)
+    if control is not None:
+        facts |= {name: str(getattr(control, name)) for name in _OF_THE_RUN}
+    return facts
+
+
+def last_control(bus: Bus, namespace: str, now_ms: int) -> RunControl | None:
+    """Return what the owner of the run said last, ``None`` where there is none."""
+    topic = full_name("run.control", namespace)
+    if topic not in bus.topics():
+        return None
+    view = RunView()
+    reader = bus.follow(topic)
+    try:
+        for record in reader.read_up():
+            try:
+                _, control = decode_model(record.value, BY_NAME["run.control"].schema_id, RunControl)
+            except MessageInvalid:
+                continue  # who reads the run tells of it
+            view.accept(control, now_ms=now_ms)
+    finally:
+        reader.close()
+    return view.control

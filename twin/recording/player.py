@@ -1,0 +1,493 @@
+"""Plays a recording: one clock for many topics, and one small state machine for everybody who drives it.
+
+``idle -> playing <-> paused``; from any of them ``seeking`` and back; ``ended`` at the end of the range, from where it
+can be played again. All that a player does happens in :meth:`Player.turn`, in the thread of whoever calls it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from twin.errors import RecordingError
+from twin.events.control import PlayerPhase, PlayerState, RunControl
+from twin.recording.choice import Choice, Racks
+from twin.recording.epochs import CONTROL, Epochs, control_in, tells_of
+from twin.recording.feed import Feed
+from twin.recording.item import NS_PER_MS
+from twin.recording.outlet import Outlet
+from twin.recording.reader import Recording
+from twin.recording.retelling import Lineage, Told, told_of
+from twin.recording.schedule import Schedule, check_speed
+from twin.recording.span import Range
+from twin.run import Clock, ReplayOwner
+
+LEAD_NS = 2_000_000_000  # a tick is sent whole: its first messages lie before the instant that is sought
+LOOK_AHEAD_NS = 3_000_000_000  # how far behind its first frames a recorded epoch is told of
+STALLED_S = 2.0  # after which display time is set anew
+TURN_S = 0.02  # how long one turn sends before it listens again
+WAIT_MAX_S = 0.05
+HELD_BACK_S = 0.005
+READING_S = 0.002
+_JOBS = "telemetry.jobs"
+
+
+class Player:
+    """Plays one recording into an outlet.
+
+    Parameters
+    ----------
+    recording
+        Open; it stays so.
+    choice
+        What of it is played.
+    span
+        From where to where.
+    outlet
+        Takes the messages.
+    owner
+        The run of the replay; ``None`` where the recording holds no run of ours.
+    clock, now_s
+        The wall clock, and a clock that never goes back [s].
+    may_go_on
+        Asked before each message: whether the bus and those who read from it keep up.
+    speed
+        Seconds of the recording per second; 0 is as fast as possible.
+    original_time
+        Leave display time as it was recorded.
+
+    Attributes
+    ----------
+    held_back
+        Whether it waits for the bus or its readers.
+    news
+        Set when ``run.control`` should be sent at once.
+    is_over
+        Somebody has ended it.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        choice: Choice,
+        span: Range,
+        outlet: Outlet,
+        owner: ReplayOwner | None,
+        *,
+        clock: Clock,
+        now_s: Callable[[], float],
+        may_go_on: Callable[[], bool],
+        speed: float = 1.0,
+        original_time: bool = False,
+    ) -> None:
+        check_speed(speed)
+        self.recording = recording
+        self.span = span
+        self.owner = owner
+        self.phase: PlayerPhase = "idle"
+        self.sent_n = 0
+        self.skipped_n = 0
+        self.held_back = False
+        self.news = False
+        self.moved_by = ""
+        self.is_over = False
+        self.original_time = original_time
+        self._choice = choice
+        self._outlet = outlet
+        self._now_s = now_s
+        self._may_go_on = may_go_on
+        self._schedule = Schedule(speed)
+        self._racks = Racks()
+        self._epochs = None if owner is None else Epochs(owner, clock, original_time=original_time)
+        self.topics = choice.topics_of(recording.counts)
+        self._feed = Feed(recording, self.topics | ({CONTROL} if owner else set()), span.end_ns)
+        self._next: Told | None = None  # the head of the feed, looked at
+        self._tick: tuple[Lineage | None, int, int] = (None, -1, 0)  # lineage, tick, and when it began [ns]
+        self._target_ns = span.start_ns
+        self._then: PlayerPhase = "playing"
+        self._from: tuple[int, Lineage | None, int] = (0, None, -1)  # after a jump: instant, lineage, first tick
+
+    # -- what can be asked of it
+
+    def play(self, start_ns: int | None = None) -> None:
+        """Begin, go on after a pause, or play again from the beginning (of the loop) after the end.
+
+        Raises
+        ------
+        RecordingError
+            It plays already.
+        """
+        if self.phase == "idle":
+            self.seek(self.span.start_ns if start_ns is None else start_ns)
+        elif self.phase == "ended":
+            self.seek(self.span.start_ns if self.span.loop_ns is None else self.span.loop_ns[0])
+        elif self.phase == "seeking":
+            self._then = "playing"
+        elif self.phase == "paused":
+            self._schedule.set(self._position_ns(), self._now_s())
+            self._enter("playing")
+            self._reopen()
+        else:
+            raise RecordingError("it plays already")
+
+    def pause(self) -> None:
+        """Stand still, at the end of the tick.
+
+        Raises
+        ------
+        RecordingError
+            It does not play.
+        """
+        if self.phase == "seeking":
+            self._then = "paused"
+            return
+        if self.phase != "playing":
+            raise RecordingError(f"pause is not possible: the player is {self.phase}")
+        self._finish_tick()
+        self._enter("paused")
+
+    def seek(self, time_ns: int) -> None:
+        """Go to an instant of the recording; it plays on if it played.
+
+        Raises
+        ------
+        RecordingError
+            It lies outside of what is played.
+        """
+        self.span.check(time_ns)
+        if self.phase != "seeking":
+            self._then = "paused" if self.phase == "paused" else "playing"
+        self._target_ns = time_ns
+        self._next = None
+        self._feed.seek(time_ns - (LEAD_NS if self._epochs else 0))
+        self._enter("seeking")
+
+    def set_speed(self, speed: float) -> None:
+        """Change the speed, at the end of the tick.
+
+        Raises
+        ------
+        RecordingError
+            It is out of range.
+        """
+        check_speed(speed)
+        if self.phase == "playing":
+            self._finish_tick()
+        position_ns = self._position_ns()
+        self._schedule.speed = speed
+        self._schedule.set(position_ns, self._now_s())
+        if self.phase in ("playing", "paused"):
+            self._reopen()
+        self.news = True
+
+    def set_loop(self, loop_ns: tuple[int, int] | None) -> None:
+        """Let it go from B back to A, or not any more.
+
+        Raises
+        ------
+        RecordingError
+            A is not at least a second before B, or they are not in what is played.
+        """
+        self.span = self.span.with_loop(loop_ns)
+        self.news = True
+
+    def step(self, *, messages: int = 0, seconds: float = 0.0) -> None:
+        """Send the next messages, or seconds, at once, while it stands.
+
+        Raises
+        ------
+        RecordingError
+            It does not stand.
+        """
+        if self.phase != "paused":
+            raise RecordingError(f"step is not possible: the player is {self.phase}, not paused")
+        if self._epochs is not None and not self._epochs.stepping:
+            self._reopen(stepping=True)
+        upto_ns = self._position_ns() + int(seconds * 1e9)
+        while (one := self._look(patient=True)) is not None and (messages > 0 or one.item.time_ns <= upto_ns):
+            while self._begins_epoch(one) and not self._follow_epoch(one):
+                self._feed.wait(READING_S)
+            self._send(one, self._now_s())
+            messages -= one.item.topic != CONTROL
+            if seconds <= 0 and messages <= 0:
+                break
+        if seconds > 0:
+            self._finish_tick()
+            self._schedule.set(max(upto_ns, self._position_ns()), self._now_s())
+        self.news = True
+
+    def end(self) -> None:
+        """End it for good: whoever hosts it stops."""
+        self.is_over = True
+
+    @property
+    def lineage(self) -> Lineage | None:
+        """The recorded run and epoch that is played now."""
+        return None if self._epochs is None else self._epochs.current
+
+    @property
+    def position_ns(self) -> int:
+        """The instant of the recording at which it stands [ns]."""
+        return self._target_ns if self.phase in ("idle", "seeking") else self._position_ns()
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._feed.close()
+
+    # -- what it does
+
+    def turn(self) -> float:
+        """Do all that is due; return how long nothing will be [s].
+
+        Raises
+        ------
+        RecordingInvalid
+            The file cannot be read on.
+        """
+        if self.phase == "seeking" and not self._arrive():
+            return READING_S
+        if self.phase != "playing":
+            return WAIT_MAX_S
+        began_s = now_s = self._now_s()
+        while now_s - began_s < TURN_S:
+            wait_s = self._turn_one(now_s)
+            if wait_s > 0:
+                return min(wait_s, WAIT_MAX_S)
+            if self.phase != "playing":
+                return 0.0
+            now_s = self._now_s()
+        return 0.0
+
+    def _turn_one(self, now_s: float) -> float:
+        """Send the next message if it is due; return how long it is not [s]."""
+        one = self._look()
+        loop_ns = self.span.loop_ns
+        if loop_ns is not None and (one is None or one.item.time_ns > loop_ns[1]):
+            wait_s = self._schedule.due_s(loop_ns[1]) - now_s
+            if wait_s > 0:
+                return wait_s
+            if one is not None or self._feed.exhausted:
+                self.seek(loop_ns[0])
+            return READING_S
+        if one is None:
+            if not self._feed.exhausted:
+                return READING_S
+            wait_s = self._schedule.due_s(self.span.end_ns) - now_s
+            if wait_s <= 0:
+                self._enter("ended")
+            return wait_s
+        if self._begins_epoch(one):
+            return 0.0 if self._follow_epoch(one) else READING_S
+        due_s = self._schedule.due_s(one.item.time_ns, self._began_ns(one))
+        if now_s < due_s:
+            return due_s - now_s
+        self.held_back = one.item.topic != CONTROL and not self._may_send(one)
+        if self.held_back:
+            return HELD_BACK_S
+        self._send(one, due_s)
+        if self._schedule.stalled_s > STALLED_S and self._epochs is not None:
+            self._schedule.stalled_s = 0.0
+            self._finish_tick()
+            self._reopen()  # else display time would stay behind the wall clock
+        return 0.0
+
+    def _look(self, *, patient: bool = False) -> Told | None:
+        """Return the next message that is to be sent; wait for it if asked."""
+        while self._next is None:
+            item = self._feed.head()
+            if item is None:
+                if not patient or self._feed.exhausted:
+                    return None
+                self._feed.wait(1.0)
+                continue
+            one = told_of(item)
+            if self._wanted(one):
+                self._next = one
+            else:
+                self._feed.pop()
+        return self._next
+
+    def _wanted(self, one: Told) -> bool:
+        """Tell whether a message is to be sent; what the recording tells of its run is taken in on the way."""
+        item = one.item
+        if item.topic == CONTROL:
+            told_of_run = self._epochs is not None and self._epochs.hear(item) is not None
+            return told_of_run and item.time_ns >= self._from[0]
+        start_ns, lineage, tick = self._from
+        if one.lineage is not None and self._epochs is not None:
+            if one.frame and one.lineage == lineage:
+                if one.tick < tick:  # of a tick that began before the place where the player came in
+                    return False
+            elif item.time_ns < start_ns:
+                return False
+            if self._racks.superfluous(item, *one.lineage, one.tick):
+                return False
+        elif item.time_ns < start_ns:
+            return False
+        return item.topic in self.topics and self._choice.wants_key(item.key)
+
+    def _send(self, one: Told, due_s: float) -> None:
+        self._feed.pop()
+        self._next = None
+        item, value = one.item, one.item.value
+        if self._epochs is not None and item.topic == CONTROL:
+            self.news |= self._epochs.mirror(one, playing=self._plays)
+            return
+        if self._epochs is not None and one.lineage is not None:
+            retold = self._epochs.retell(one)
+            if retold is None:
+                self.skipped_n += 1
+                return
+            value, ts = retold
+            if one.frame and one.lineage == self._epochs.current:
+                if one.tick > self._tick[1] or one.lineage != self._tick[0]:
+                    self._tick = (one.lineage, one.tick, item.time_ns)
+                self._epochs.owner.passed(one.tick, ts)
+        self._outlet.send(item, value)
+        self.sent_n += 1
+        self._schedule.sent(item.time_ns, due_s, self._now_s(), self._began_ns(one))
+
+    def _began_ns(self, one: Told) -> int | None:
+        """Return when the tick of a frame began [ns], for a frame that is no first of its tick."""
+        lineage, tick, began_ns = self._tick
+        return began_ns if one.frame and (one.lineage, one.tick) == (lineage, tick) else None
+
+    def _finish_tick(self) -> None:
+        """Send what is left of the tick that has begun: a run stands, and jumps, between ticks."""
+        lineage, tick, _ = self._tick
+        if self._epochs is None or lineage is None:
+            return
+        while (one := self._look(patient=True)) is not None:
+            later = one.frame and (one.lineage != lineage or one.tick > tick)
+            if later or one.item.time_ns > self._tick[2] + LEAD_NS:
+                return
+            self._send(one, self._now_s())
+
+    def _arrive(self) -> bool:
+        """Finish a seek; return whether all that it needs has been read."""
+        target_ns = self._target_ns
+        if self._feed.head() is None and not self._feed.exhausted:
+            return False
+        lineage, tick, control = None, -1, None
+        if self._epochs is not None:
+            found, sure = self._feed.find(lambda item: item.time_ns >= target_ns and told_of(item).frame)
+            if found is None and not sure:
+                return False
+            control = self._control_before(target_ns)
+            if found is not None:
+                first = told_of(found)
+                lineage, tick = first.lineage, first.tick
+            elif control is not None:  # no telemetry is played
+                lineage, tick = (control.run, control.epoch), control.settled_tick + 1
+            if lineage is not None and (control is None or (control.run, control.epoch) != lineage):
+                item, _ = self._feed.find(lambda item: tells_of(item, lineage), upto_ns=target_ns + LOOK_AHEAD_NS)
+                control = None if item is None else control_in(item)
+        self._from = (target_ns, lineage, tick)
+        self._racks = Racks()
+        self._tick = (None, -1, 0)
+        self._schedule.set(target_ns, self._now_s())
+        if self._epochs is not None and lineage is not None:
+            self._epochs.forget()
+            self._epochs.open(
+                lineage, control, tick, speed=self._schedule.speed, playing=self._plays, continues=False
+            )  # fmt: skip
+            self._tell_jobs(target_ns)
+        one = self._look()
+        if one is not None and one.item.time_ns < target_ns:
+            self._schedule.set(one.item.time_ns, self._now_s())
+        self._enter(self._then)
+        if self.phase == "paused" and lineage is not None:
+            while self._tick[0] is None and (one := self._look(patient=True)) is not None:
+                self._send(one, self._now_s())  # who stands sees the tick on which he stands
+            self._finish_tick()
+        return True
+
+    def _control_before(self, time_ns: int) -> RunControl | None:
+        item = self.recording.last_before(time_ns, CONTROL)
+        return None if item is None else control_in(item)
+
+    def _tell_jobs(self, time_ns: int) -> None:
+        """Send the last table of jobs from before a jump: it comes in full every ten seconds only."""
+        item = self.recording.last_before(time_ns, _JOBS) if _JOBS in self.topics else None
+        if item is None or not self._choice.wants_key(item.key) or self._epochs is None:
+            return
+        one = told_of(item)
+        if one.lineage is not None and (told := self._epochs.retell(replace(one, frame=False))) is not None:
+            self._outlet.send(item, told[0])
+
+    def _begins_epoch(self, one: Told) -> bool:
+        return self._epochs is not None and self._epochs.begins(one)
+
+    def _follow_epoch(self, one: Told) -> bool:
+        """Open an epoch where the recording has one; return whether what was said of it has been read."""
+        assert one.lineage is not None  # noqa: S101  (it is new)
+        assert self._epochs is not None  # noqa: S101
+        lineage = one.lineage
+        control = self._epochs.heard(lineage)
+        if control is None:
+            upto_ns = one.item.time_ns + LOOK_AHEAD_NS
+            found, sure = self._feed.find(lambda item: tells_of(item, lineage), upto_ns=upto_ns)
+            if found is None and not sure:
+                return False
+            control = None if found is None else control_in(found)
+        # One of which nothing was said begins anew, as an epoch does that nobody knows.
+        tick = one.tick if control is None else min(one.tick, control.line.tick0)
+        self._epochs.open(
+            lineage, control, tick, speed=self._schedule.speed, playing=self._plays,
+            continues=control is not None and control.continues, stepping=self.phase == "paused",
+        )  # fmt: skip
+        self.news = True
+        return True
+
+    def _reopen(self, *, stepping: bool = False) -> None:
+        """Open an epoch that continues, from the next tick on."""
+        if self._epochs is not None:
+            self._epochs.reopen(speed=self._schedule.speed, playing=self._plays, stepping=stepping)
+            self.news = True
+
+    def _may_send(self, one: Told) -> bool:
+        return self._may_go_on() and (self._epochs is None or not self._epochs.ahead(one))
+
+    @property
+    def _plays(self) -> bool:
+        """Whether it plays, or will once it is where it was sent to."""
+        return self.phase in ("playing", "seeking") and self._then == "playing"
+
+    def _enter(self, phase: PlayerPhase) -> None:
+        self.phase = phase
+        if phase != "seeking":
+            self._then = "playing" if phase == "playing" else "paused"
+            if self._epochs is not None:
+                self._epochs.stand(playing=self._plays)
+        self.news = True
+
+    def _position_ns(self) -> int:
+        moves = self.phase == "playing" and not self.held_back
+        return min(self._schedule.position_ns(self._now_s(), moves=moves), self.span.end_ns)
+
+    def state(self) -> PlayerState:
+        """Return where it stands."""
+        schedule, span = self._schedule, self.span
+        notes = []
+        if self.held_back:
+            notes.append("waits for the bus or its readers")
+        if self._feed.damages:
+            notes.append(
+                f"{len(self._feed.damages)} damaged parts are left out, the first: {self._feed.damages[0].reason}"
+            )
+        if self.skipped_n:
+            notes.append(f"{self.skipped_n} messages of epochs from before the start are left out")
+        return PlayerState(
+            recording=self.recording.path.name,
+            phase=self.phase,
+            clock_ms=self.position_ns // NS_PER_MS,
+            from_ms=span.start_ns // NS_PER_MS,
+            to_ms=span.end_ns // NS_PER_MS,
+            speed=schedule.speed,
+            reached=round(schedule.reached(self._now_s()), 3) if self.phase == "playing" else 0.0,
+            loop_ms=None if span.loop_ns is None else (span.loop_ns[0] // NS_PER_MS, span.loop_ns[1] // NS_PER_MS),
+            original_time=self.original_time,
+            timing_p99_ms=round(1000 * schedule.late_s(0.99), 3),
+            slowed_s=round(schedule.slowed_s, 3),
+            sent_n=self.sent_n,
+            moved_by=self.moved_by,
+            note="; ".join(notes)[:1000],
+        )

@@ -1,0 +1,218 @@
+"""A replay as a run of a namespace: lease, requests, and the player between them."""
+
+import json
+from collections.abc import Mapping
+
+import pydantic
+
+from twin.bus.base import Bus
+from twin.errors import MessageInvalid, RecordingInvalid, RunError
+from twin.events.control import RunControl
+from twin.events.head import decode_model
+from twin.events.topics import BY_NAME
+from twin.recording.player import Player
+from twin.recording.reader import Recording
+from twin.recording.steering import Handlers, Steering
+from twin.run import Clock, Heads, ReplayOwner, RunPlan, Tenure
+from twin.run.tenure import Answer
+
+LISTEN_EVERY_MS = 20
+OUT_OF_STEP_MS = 1000  # a wall clock that is set back is not waited for
+
+
+def plan_from(recording: Recording, speed: float) -> RunPlan | None:
+    """Return the plan of the run that a recording holds, ``None`` if it holds none of ours.
+
+    Raises
+    ------
+    RecordingInvalid
+        What it says of its run cannot be.
+    """
+    if not any(topic in BY_NAME for topic in recording.counts):
+        return None
+    facts: Mapping[str, object] = recording.facts
+    if "site" not in facts:
+        control = first_control(recording)
+        if control is None:
+            return None
+        facts = control.model_dump()
+    try:
+        return RunPlan(
+            site=str(facts["site"]),
+            site_crc=str(facts["site_crc"]),
+            seed=int(str(facts["seed"])),
+            dt_s=float(str(facts["dt_s"])),
+            weather_at=str(facts["weather_at"]),
+            kind="replay",
+            speed=speed,
+        )
+    except (KeyError, ValueError, RunError, pydantic.ValidationError) as exc:
+        raise RecordingInvalid(f"{recording.path} does not say of which run it is: {exc}") from exc
+
+
+def first_control(recording: Recording) -> RunControl | None:
+    """Return the first word of ``run.control`` in a recording."""
+    for item in recording.items(topics={"run.control"}):
+        try:
+            return decode_model(item.value, BY_NAME["run.control"].schema_id, RunControl)[1]
+        except MessageInvalid:
+            continue
+    return None
+
+
+def recorded_partitions(recording: Recording) -> dict[str, int]:
+    """Return how many partitions the recorded topics had, as far as it is known.
+
+    Raises
+    ------
+    RecordingInvalid
+        It is told wrongly.
+    """
+    told = recording.facts.get("topics", "{}")
+    try:
+        return {str(topic): int(count) for topic, count in json.loads(told).items()}
+    except (ValueError, AttributeError, TypeError) as exc:
+        raise RecordingInvalid(f"{recording.path} tells of its topics as {told[:80]!r}") from exc
+
+
+class Replay:
+    """Runs a player; :meth:`turn` does all that is due and never waits.
+
+    Parameters
+    ----------
+    bus, namespace
+        Where it plays, and is steered.
+    player
+        Its owner is the run; without one it plays foreign messages, and nobody steers it over the bus.
+    clock
+        The wall clock.
+    handlers
+        Do what is asked of a replay and a player alone cannot do.
+    stays
+        Wait at the end for what people ask.
+    """
+
+    def __init__(
+        self, bus: Bus, namespace: str, player: Player, clock: Clock, handlers: Handlers, *, stays: bool
+    ) -> None:
+        self.player = player
+        self.owner: ReplayOwner | None = player.owner
+        self._clock = clock
+        self._listened_ms = 0
+        self._answers: list[Answer] = []
+        self._stays = stays
+        self._handed_over = False
+        self.tenure: Tenure | None = None
+        self._steering: Steering | None = None
+        if self.owner is not None:
+            heads = Heads(self.owner)
+            self.tenure = Tenure(bus, namespace, self.owner, heads)
+            self._steering = Steering(bus, namespace, player, self.owner, heads, handlers)
+
+    def start(self, run: str, start_ns: int | None = None, *, paused: bool = False) -> None:
+        """Take the lease, and let the player begin.
+
+        Raises
+        ------
+        RunActive
+            Another run holds the namespace.
+        """
+        if self.owner is not None and self.tenure is not None:
+            now_ms = self._clock.now_ms()
+            owner = self.owner
+            owner.begin_replay(run, seen=self.tenure.read_up(now_ms), now_ms=now_ms)
+            owner.open_at(0, 1, now_ms, state="paused", continues=False, plan=owner.plan)
+            self._say(now_ms)
+        self.player.play(start_ns)
+        if paused:
+            self.player.pause()
+
+    def turn(self) -> float:
+        """Do all that is due; return how long nothing will be [s].
+
+        Raises
+        ------
+        LeaseLost
+            Another owner has the run.
+        RecordingInvalid
+            The file cannot be read on.
+        """
+        now_ms = self._clock.now_ms()
+        if self._steering is not None and self.tenure is not None:
+            if not 0 <= now_ms - self._listened_ms < LISTEN_EVERY_MS:
+                self._listened_ms = now_ms
+                self.tenure.check(now_ms)
+                self._answers += self._steering.carry_out()
+            if self._answers or self.player.news or self._is_due(now_ms):
+                self._say(self._clock.now_ms())
+        if self.done:
+            return 0.0
+        return self.player.turn()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will be played."""
+        over = self.player.phase == "ended" and not self._stays
+        return over or self.player.is_over or self._handed_over
+
+    def hand_over(self) -> None:
+        """Let somebody else in this process go on with the run: it does not end here."""
+        self._handed_over = True
+
+    def close(self) -> None:
+        """End the run if it is still ours, and stop listening."""
+        self.leave()
+        if self.owner is None or self.tenure is None:
+            return
+        if not (self.tenure.lost or self._handed_over) and self.owner.epoch >= 0:
+            self.owner.end()
+            self._say(self._clock.now_ms())
+        self.tenure.close()
+
+    def stand_at(self, time_ns: int | None) -> None:
+        """Go to an instant, or stay, and stand there; return when it is so.
+
+        Raises
+        ------
+        RecordingError
+            It lies outside of what is played.
+        """
+        player = self.player
+        if time_ns is not None:
+            player.seek(time_ns)
+        if player.phase in ("playing", "seeking"):
+            player.pause()
+        while player.phase == "seeking":
+            player.turn()
+            self.renew()
+
+    def renew(self) -> None:
+        """Renew the lease in the middle of something long.
+
+        Raises
+        ------
+        LeaseLost
+            Another owner has the run.
+        """
+        now_ms = self._clock.now_ms()
+        if self.tenure is not None and self._is_due(now_ms):
+            self._say(now_ms)
+
+    def leave(self) -> None:
+        """Stop playing and reading requests; the lease stays as it is."""
+        self.player.close()
+        if self._steering is not None:
+            self._steering.close()
+            self._steering = None
+
+    def _is_due(self, now_ms: int) -> bool:
+        return self.tenure is not None and not 0 < self.tenure.due_ms - now_ms <= OUT_OF_STEP_MS
+
+    def _say(self, now_ms: int) -> None:
+        if self.owner is None or self.tenure is None:
+            return
+        self.player.news = False
+        state = self.player.state()
+        self.owner.speed_reached = state.reached
+        self.tenure.say(now_ms, self._answers, state)
+        self._answers = []

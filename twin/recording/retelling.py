@@ -1,0 +1,108 @@
+"""How the messages of a recorded run become those of a replay: the same ticks and data, another run, epoch and time."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from twin.events.control import Line, RunControl
+from twin.events.head import retold, told
+from twin.events.topics import BY_NAME
+from twin.recording.choice import RACK
+from twin.recording.item import Item
+from twin.run import ReplayOwner, ts_at
+
+Lineage = tuple[str, int]  # run and epoch, as recorded
+KEPT_LINEAGES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A message and, if it is one of ours, its head as it was recorded.
+
+    Attributes
+    ----------
+    lineage
+        ``None`` for a foreign message, and for one of ours that has no head.
+    frame
+        Whether it tells of a tick, as telemetry does: such messages move the clock of the run.
+    """
+
+    item: Item
+    lineage: Lineage | None = None
+    tick: int = -1
+    frame: bool = False
+    head: dict[str, Any] = field(default_factory=dict)
+    data_at: int = 0
+
+
+def told_of(item: Item) -> Told:
+    """Look at the head of a message."""
+    found = told(item.value) if item.topic in BY_NAME else None
+    if found is None:
+        return Told(item)
+    head, data_at = found
+    run, epoch, tick = head.get("run"), head.get("epoch"), head.get("tick")
+    if not (isinstance(run, str) and isinstance(epoch, int) and isinstance(tick, int)):
+        return Told(item)
+    frame = item.topic.startswith("telemetry.") or item.topic == RACK
+    return Told(item, (run, epoch), tick, frame, head, data_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    epoch: int
+    line: Line
+
+
+class Retelling:
+    """Knows which epoch of the replay shows which epoch of the recording.
+
+    Parameters
+    ----------
+    owner
+        Of the replay.
+    keeps_ts
+        Leave display time as it was recorded.
+    """
+
+    def __init__(self, owner: ReplayOwner, *, keeps_ts: bool) -> None:
+        self._owner = owner
+        self._keeps_ts = keeps_ts
+        self._shown: OrderedDict[Lineage, _Shown] = OrderedDict()
+        self.current: Lineage | None = None
+        self.control: RunControl | None = None  # what was recorded of the current one
+
+    def show(self, lineage: Lineage, control: RunControl | None) -> None:
+        """Let the epoch that the owner has just opened show a recorded one."""
+        self.current, self.control = lineage, control
+        self._shown[lineage] = _Shown(self._owner.epoch, self._owner.line)
+        self._shown.move_to_end(lineage)
+        while len(self._shown) > KEPT_LINEAGES:
+            self._shown.popitem(last=False)
+
+    def forget(self) -> None:
+        """Begin anew after a jump: what was shown before is not what will be shown then."""
+        self._shown.clear()
+        self.current = self.control = None
+
+    def is_new(self, one: Told) -> bool:
+        """Tell whether a message begins another recorded epoch: a frame of one that is not known, and not older."""
+        if not one.frame or one.lineage is None or one.lineage in self._shown:
+            return False
+        return self.current is None or one.lineage[0] != self.current[0] or one.lineage[1] > self.current[1]
+
+    def retell(self, one: Told) -> tuple[bytes, int] | None:
+        """Return a message of ours as the replay sends it, and its display time [ms].
+
+        ``None``: it is a frame of an epoch from before the place where the replay began.
+        """
+        assert one.lineage is not None  # noqa: S101  (asked only for those that have one)
+        assert one.item.value is not None  # noqa: S101
+        shown = self._shown.get(one.lineage)
+        if shown is None:
+            if one.frame or self.current is None:
+                return None
+            shown = self._shown[self.current]
+        ts = one.head.get("ts", 0) if self._keeps_ts else max(ts_at(shown.line, one.tick), shown.line.ts0)
+        head = one.head | {"run": self._owner.run, "epoch": shown.epoch, "ts": ts}
+        return retold(one.item.value, one.data_at, head), ts
