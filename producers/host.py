@@ -1,18 +1,21 @@
 """What runs in a namespace, one after the other: a plant, a replay, or a plant that goes on where a replay stood."""
 
+import json
 import logging
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from producers.comparison import Comparison
 from producers.families import PRODUCERS
 from producers.loop import Loop
 from producers.takeover import Takeover, take_over
 from twin.bus.base import Bus
-from twin.errors import RecordingError, RunError
+from twin.errors import PlantError, RecordingError, RunError
 from twin.events.layout import FrameLayout
 from twin.recording.choice import Choice
 from twin.recording.outlet import BusOutlet
@@ -27,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 WEATHER_AT = "07-15T14:00"
 TURN_MAX_S = 0.05
-RECORDINGS = "recordings"
+RECORDINGS, TAKEOVERS = "recordings", "takeovers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,8 @@ class Host:
         What the observer knows; ``None``: whatever a recording is of.
     families
         Which telemetry a plant publishes.
-
-    Attributes
-    ----------
-    takeovers
-        Those that were made here, the last one last.
+    on_comparison
+        Told what was made of a takeover, and where that is kept.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class Host:
         open_bus: Callable[[], bool] = lambda: True,
         site: Site | None = None,
         families: tuple[str, ...] = tuple(PRODUCERS),
+        on_comparison: Callable[[Comparison, Path], None] = lambda *_: None,
     ) -> None:
         self._bus = bus
         self._namespace = namespace
@@ -124,7 +125,8 @@ class Host:
         self._families = families
         self._next: Callable[[], Source] | None = None
         self._source: Source | None = None
-        self.takeovers: list[Takeover] = []
+        self._made: tuple[Takeover, Loop] | None = None
+        self._on_comparison = on_comparison
 
     def loop(self, plan: RunPlan, site: Site) -> Loop:
         """Build the loop of a plant; nothing runs yet."""
@@ -164,19 +166,14 @@ class Host:
         RecordingError
             There is nothing to play, no topic to play it into, or no recording.
         """
-        recording = Recording(wish.path)
-        try:
+        with ExitStack() as undo:
+            recording = undo.enter_context(Recording(wish.path))
             player = self._player(recording, wish)
             handlers = _Handlers(self, lambda: replay)
             replay = Replay(self._bus, self._namespace, player, self._clock, handlers, stays=wish.stays)
-            try:
-                replay.start("" if player.owner is None else self.new_run(), paused=wish.paused)
-            except BaseException:
-                replay.leave()
-                raise
-        except BaseException:
-            recording.close()
-            raise
+            undo.callback(replay.leave)
+            replay.start("" if player.owner is None else self.new_run(), paused=wish.paused)
+            undo.pop_all()
         return replay
 
     def run(self, first: Source, stop: threading.Event, watcher: Watcher | None = None) -> None:
@@ -203,6 +200,7 @@ class Host:
                 source.close()
                 if isinstance(source, Replay):
                     source.player.recording.close()
+            self._conclude(source)
             following, self._next = self._next, None
             source = None if following is None or stop.is_set() else following()
 
@@ -300,8 +298,21 @@ class Host:
             stays=True,
         )
 
-    def _take_over(self, replay: Replay, time_ns: int | None) -> None:
-        """Rebuild the plant of a recording; it runs after the replay, as the same run."""
+    def take_over(self, replay: Replay, time_ns: int | None) -> Takeover:
+        """Rebuild the plant of a recording; it runs after the replay, as the same run.
+
+        Parameters
+        ----------
+        replay
+            Which runs here.
+        time_ns
+            The instant [ns]; ``None``: where it stands.
+
+        Raises
+        ------
+        RecordingError
+            That is not possible; the replay stands there.
+        """
         plan = replay.player.owner.plan if replay.player.owner is not None else None
         if plan is None:
             raise RecordingError("foreign messages have no plant: nothing can be taken over")
@@ -314,8 +325,30 @@ class Host:
             return loop
 
         self._next = following
-        self.takeovers.append(made)
+        self._made = (made, loop)
         replay.hand_over()
+        return made
+
+    def _conclude(self, source: Source) -> None:
+        """Compare what was made of a takeover with what was recorded, and keep that."""
+        made, loop = self._made or (None, None)
+        if made is None or source is not loop:
+            return
+        self._made = None
+        try:
+            comparison = made.compare(loop.applied, loop.owner.tick)
+        except (PlantError, RecordingError) as exc:
+            logger.warning("takeover=uncompared run=%s reason=%s", made.run, exc)
+            return
+        if comparison is None:
+            return
+        path = self._folder / TAKEOVERS / f"{made.run}.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(comparison.as_dict(), indent=1), encoding="utf-8")
+        except OSError as exc:
+            logger.warning("takeover=unsaved path=%s reason=%s", path, exc)
+        self._on_comparison(comparison, path)
 
 
 class _Handlers:
@@ -331,7 +364,7 @@ class _Handlers:
 
     def take_over(self, time_ns: int | None) -> None:
         """Rebuild the recorded plant; it runs next."""
-        self._host._take_over(self._replay(), time_ns)  # noqa: SLF001
+        self._host.take_over(self._replay(), time_ns)
 
 
 def _of(params: dict[str, Any], name: str, kind: type, otherwise: Any) -> Any:

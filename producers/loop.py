@@ -123,8 +123,9 @@ class Loop:
         seen = self._tenure.read_up(now_ms) or left.control
         if (seen.run, seen.epoch) != (left.control.run, left.control.epoch):
             raise RunActive(f"run {left.control.run} has gone on as {seen.run}, epoch {seen.epoch}, of {seen.owner}")
-        reference = left.snapshots.save(left.plant, left.branch)
-        seen = seen.model_copy(update={"epoch": left.epoch})
+        held_n = sum(action.tick == left.plant.tick for action in left.log)
+        reference = left.snapshots.save(left.plant, left.branch, held_n=held_n)
+        seen = seen.model_copy(update={"epoch": left.epoch, "state": left.control.state})
         self.owner.resume_crashed(seen, tick=left.plant.tick - 1, now_ms=now_ms)
         self.plant = left.plant
         self._branch = left.branch

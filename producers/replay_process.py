@@ -3,9 +3,12 @@
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from pathlib import Path
 
-from producers.host import Host, Watcher, Wish
+from producers.comparison import Comparison
+from producers.host import Host, Source, Watcher, Wish
 from producers.pace import Pace
+from producers.takeover import Takeover
 from twin.bus.access import kafka_access
 from twin.bus.kafka import KafkaBus, connected
 from twin.errors import RecordingError, RunActive, UnknownTopic
@@ -14,7 +17,7 @@ from twin.events.topics import full_name
 from twin.process import Health, HealthDoor, stop_on_signal, watching
 from twin.recording.choice import OBSERVED, RACK
 from twin.recording.reader import Recording
-from twin.recording.replay import plan_from
+from twin.recording.replay import Replay, plan_from
 from twin.run import Clock, RunPlan, last_control
 from twin.settings import Settings
 from twin.site import load_site
@@ -32,6 +35,8 @@ def run_replay(
     now_s: Callable[[], float],
     on_started: Callable[[str, str], None],
     watcher: Watcher,
+    takeover: Callable[[Takeover], None] | None = None,
+    on_comparison: Callable[[Comparison, Path], None] = lambda *_: None,
 ) -> dict[str, int]:
     """Play a recording until its end, a signal, or somebody ends its run; then all is sent and the lease is free.
 
@@ -49,6 +54,10 @@ def run_replay(
         Told the run (empty if there is none) and the address of the health endpoint.
     watcher
         Looks on.
+    takeover
+        Take the recorded run over where the player comes to its end, and tell of it.
+    on_comparison
+        Told what was made of a takeover.
 
     Returns
     -------
@@ -74,20 +83,45 @@ def run_replay(
         else:
             bus = stack.enter_context(connected(settings, name))
         _refuse_beside_observers(bus, settings.namespace, topics)
-        host = _host(bus, settings, plan, name, clock, now_s)
+        host = _host(bus, settings, plan, name, clock, now_s, on_comparison)
         health.fact("lost_n", lambda: dict(bus.lost_n))
         health.fact("run", host.facts)
         stack.enter_context(watching(health, {"kafka": bus.check}))
         first = host.replay(wish)
         health.enter("ok")
         on_started("" if first.owner is None else first.owner.run, door.url)
-        host.run(first, stop, watcher)
+        host.run(first, stop, watcher if takeover is None else _AtItsEnd(host, watcher, takeover))
         bus.flush(FLUSH_S)
         return dict(bus.lost_n)
 
 
+class _AtItsEnd:
+    """Takes a recorded run over where what is played of it ends."""
+
+    def __init__(self, host: Host, watcher: Watcher, tell: Callable[[Takeover], None]) -> None:
+        self._host = host
+        self._watcher = watcher
+        self._tell = tell
+
+    def look(self, source: Source) -> None:
+        """Look on, and take over when the time has come."""
+        self._watcher.look(source)
+        if isinstance(source, Replay) and source.player.phase == "ended" and not source.done:
+            self._tell(self._host.take_over(source, None))
+
+    def ended(self, source: Source) -> None:
+        """Note that something has come to its end."""
+        self._watcher.ended(source)
+
+
 def _host(
-    bus: KafkaBus, settings: Settings, plan: RunPlan | None, name: str, clock: Clock, now_s: Callable[[], float]
+    bus: KafkaBus,
+    settings: Settings,
+    plan: RunPlan | None,
+    name: str,
+    clock: Clock,
+    now_s: Callable[[], float],
+    on_comparison: Callable[[Comparison, Path], None],
 ) -> Host:
     def open_bus() -> bool:
         return bus.unsent_ratio() <= UNSENT_MAX_RATIO
@@ -104,6 +138,7 @@ def _host(
         now_s=now_s,
         gate=(lambda _: open_bus()) if pace is None else pace.open_for,
         open_bus=open_bus,
+        on_comparison=on_comparison,
     )
 
 

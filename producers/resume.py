@@ -104,7 +104,8 @@ def find_left(
     told = past.of("instructor.snapshots", SnapshotReference)
     # Each branch of a run begins with a snapshot: what has been saved, published and applied in its epochs is of it.
     branch = max((reference.branch for _, reference in told), default=0)
-    references = [reference for _, reference in told if reference.branch == branch]
+    saved = [(head.epoch, reference) for head, reference in told if reference.branch == branch]
+    references = [reference for _, reference in saved]
     if references and not any((folder / control.run / Path(one.path).name).exists() for one in references):
         raise StartError(
             f"run {control.run} was left by {control.owner}, which has died, but its snapshots are not in {folder}: "
@@ -123,8 +124,10 @@ def find_left(
     why = RunError(f"no snapshot of run {control.run} is known")
     for n in range(len(references), 0, -1):
         snapshots = Snapshots(folder / control.run, site)
-        for reference in references[:n]:
-            snapshots.adopt(reference)
+        for epoch_of, reference in saved[:n]:
+            # Who resumed in the middle of a tick has saved what an owner before had applied in it.
+            before = [action for of, action in orders.applied if branch <= of < epoch_of]
+            snapshots.adopt(reference, held_n=sum(action.tick == reference.tick for action in before))
         log = [action for of, action in orders.applied if of >= branch and action.tick >= references[0].tick]
         tick = max(last_tick + 1, references[n - 1].tick, *(action.tick for action in log), 0)
         try:

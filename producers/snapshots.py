@@ -25,6 +25,7 @@ class _Saved:
     tick: int
     path: Path
     sha256: str
+    held_n: int  # how many of the orders of its tick had been applied: they are in it
 
 
 class Snapshots:
@@ -52,13 +53,15 @@ class Snapshots:
             except OSError as exc:
                 logger.warning("snapshots=left folder=%s reason=%s", folder, exc)
 
-    def save(self, plant: Plant, branch: int) -> SnapshotReference:
+    def save(self, plant: Plant, branch: int, *, held_n: int = 0) -> SnapshotReference:
         """Write a snapshot to a file; return what to tell about it.
 
         Parameters
         ----------
         branch
             The epoch of the last jump.
+        held_n
+            How many orders of this tick, which come before its step, have been applied: some, after a crash.
 
         Raises
         ------
@@ -79,18 +82,18 @@ class Snapshots:
                 f"the snapshot of tick {plant.tick} cannot be written ({exc.strerror}): free space, mend the rights of "
                 "the data folder, or choose another (COLOSSUS_DATA_DIR)"
             ) from exc
-        self._saved[plant.tick] = _Saved(plant.tick, path, digest)
+        self._saved[plant.tick] = _Saved(plant.tick, path, digest, held_n)
         self._thin_out()
         return SnapshotReference(
             tick=plant.tick, branch=branch, path=str(path), sha256=digest, bytes=len(data), schema_id=SCHEMA
         )
 
-    def adopt(self, reference: SnapshotReference) -> None:
+    def adopt(self, reference: SnapshotReference, *, held_n: int) -> None:
         """Take over a snapshot that another owner of the run has saved into this folder; one that is gone is left."""
         path = self._folder / Path(reference.path).name
         if not path.exists():
             return
-        self._saved[reference.tick] = _Saved(reference.tick, path, reference.sha256)
+        self._saved[reference.tick] = _Saved(reference.tick, path, reference.sha256, held_n)
 
     def _thin_out(self) -> None:
         """Drop the one that is missed least: the way back from any tick grows with how long ago it is."""
@@ -134,6 +137,8 @@ class Snapshots:
             raise RunError(f"no snapshot before tick {plant_tick}{oldest}")
         saved = self._saved[max(ticks)]
         actions = [action for action in log if saved.tick <= action.tick < plant_tick + with_last]
+        held = [action for action in actions if action.tick == saved.tick][: saved.held_n]
+        actions = [action for action in actions if not any(action is one for one in held)]
         try:
             data, at = _read(saved), saved.tick
             while plant_tick - at > STRETCH_TICKS:

@@ -88,6 +88,7 @@ async def serve_console(
             site=site,
             bus=bus,
             store=store,
+            data_dir=settings.data_dir,
             seats=seats,
             now_ms=clock.now_ms,
             version=version("colossus-twin"),

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -31,12 +32,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckStore]:
 
 
 @pytest.fixture
-def world(mini: Site, store: DuckStore) -> Iterator[World]:
+def world(mini: Site, store: DuckStore, tmp_path: Path) -> Iterator[World]:
     clock = Clock()
     bus = MemoryBus(f"console-{next(_NAMES)}", wall_ms=clock)
     bus.create_topics(TOPICS)
     seats = Seats(TOKENS, now_ms=clock)
     context = ConsoleContext(
+        data_dir=tmp_path,
         site=mini, bus=bus, store=store, seats=seats, now_ms=clock, version="1.2.3", catalogue=CATALOGUE, sleep=never,
         hosts=("console.example",),
     )  # fmt: skip

@@ -36,6 +36,21 @@ ROUTES = {
     ("POST", "/api/run/backtrack"): ("/api/run/backtrack", {"tick": 1}, "run"),
     ("POST", "/api/run/loop"): ("/api/run/loop", {"a": 1, "b": 3, "times": 2}, "run"),
     ("PUT", "/api/run/speed"): ("/api/run/speed", {"speed": 10}, "run"),
+    ("GET", "/api/requests/{request_id}"): ("/api/requests/none", None, "see"),
+    ("POST", "/api/runs"): ("/api/runs", {"kind": "live"}, "run"),
+    ("GET", "/api/player"): ("/api/player", None, "see"),
+    ("POST", "/api/player/play"): ("/api/player/play", {}, "drive"),
+    ("POST", "/api/player/pause"): ("/api/player/pause", {}, "drive"),
+    ("POST", "/api/player/step"): ("/api/player/step", {"seconds": 1}, "drive"),
+    ("POST", "/api/player/seek"): ("/api/player/seek", {"ts": 1}, "drive"),
+    ("POST", "/api/player/speed"): ("/api/player/speed", {"speed": 2}, "drive"),
+    ("POST", "/api/player/loop"): ("/api/player/loop", {"on": False}, "drive"),
+    ("POST", "/api/player/takeover"): ("/api/player/takeover", {}, "drive"),
+    ("GET", "/api/recordings"): ("/api/recordings", None, "see"),
+    ("POST", "/api/recordings"): ("/api/recordings", {"topics": ["telemetry.grid"]}, "run"),
+    ("GET", "/api/recordings/current"): ("/api/recordings/current", None, "run"),
+    ("POST", "/api/recordings/black-box"): ("/api/recordings/black-box", {}, "run"),
+    ("POST", "/api/recordings/stop"): ("/api/recordings/stop", {}, "run"),
 }
 
 
@@ -84,7 +99,7 @@ def test_a_seat_says_what_it_can(world: World):
         "name": "trainee",
         "desks": [],
         "until": None,
-        "can": ["command", "see", "watch"],
+        "can": ["command", "drive", "see", "watch"],
     }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+from pathlib import Path
 
 import httpx2
 import orjson
@@ -32,6 +33,7 @@ def make(mini, store, bus):
     seats = Seats(TOKENS, now_ms=clock)
     return make_console(
         ConsoleContext(
+            data_dir=Path("data"),
             site=mini, bus=bus, store=store, seats=seats, now_ms=clock, version="1", namespace="ci", sleep=briefly
         )
     )  # fmt: skip

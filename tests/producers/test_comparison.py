@@ -56,6 +56,19 @@ def compared(
     return told, shares, found
 
 
+Told = tuple[Comparison, list[float], Rebuilt]
+
+
+@pytest.fixture(scope="module")
+def unchanged(nobody_acted: Path) -> Told:
+    return compared(nobody_acted, [LATER])
+
+
+@pytest.fixture(scope="module")
+def undone(somebody_acted: Path) -> Told:
+    return compared(somebody_acted, [LATER])
+
+
 def counted(orders: Sequence[Action], to_tick: int = TURNS - 1) -> dict[str, float]:
     """Count what a plant does that was never rebuilt."""
     plant = recorded.plant_at(AT + 1, [order for order in orders if order.tick <= AT], PLAN)
@@ -64,8 +77,8 @@ def counted(orders: Sequence[Action], to_tick: int = TURNS - 1) -> dict[str, flo
     return tally.figures()
 
 
-def test_the_columns_are_what_such_plants_count(somebody_acted: Path) -> None:
-    told, _, _ = compared(somebody_acted, [LATER])
+def test_the_columns_are_what_such_plants_count(undone: Told) -> None:
+    told, _, _ = undone
     assert list(told.columns) == ["recorded", "yours", "none"]
     assert told.columns["recorded"] == counted([BREAK, CURE, START, LATER])
     assert told.columns["yours"] == told.columns["none"] == counted([BREAK, LATER])
@@ -83,8 +96,8 @@ def test_where_nobody_had_acted_there_is_no_third_column(nobody_acted: Path) -> 
     assert told.effect()["lost_gpu_h"] < -10
 
 
-def test_with_no_order_of_yours_there_is_no_difference(nobody_acted: Path) -> None:
-    told, _, found = compared(nobody_acted, [LATER])
+def test_with_no_order_of_yours_there_is_no_difference(unchanged: Told) -> None:
+    told, _, found = unchanged
     assert found.future == [LATER]
     assert set(told.effect().values()) == {0.0}
 
@@ -104,8 +117,10 @@ def test_the_automatic_operator_of_the_recorded_run_is_kept(tmp_path: Path) -> N
     assert told.model_error.resolutions == 0.0
 
 
-def test_the_error_of_the_model_is_told_and_refuses_nothing(nobody_acted: Path, tmp_path: Path) -> None:
-    told, _, _ = compared(nobody_acted, [LATER])
+def test_the_error_of_the_model_is_told_and_refuses_nothing(
+    unchanged: Told, nobody_acted: Path, tmp_path: Path
+) -> None:
+    told, _, _ = unchanged
     assert told.model_error is not None
     assert (told.model_error.resolutions, told.model_error.missing_n) == (0.0, 0)
 
@@ -126,15 +141,15 @@ def test_beyond_the_end_of_the_recording_the_model_cannot_be_compared(nobody_act
     assert told.columns["recorded"] == counted([BREAK, LATER], TURNS + 20)
 
 
-def test_it_tells_how_far_it_is(somebody_acted: Path) -> None:
-    _, shares, _ = compared(somebody_acted, [LATER])
+def test_it_tells_how_far_it_is(undone: Told) -> None:
+    _, shares, _ = undone
     assert shares == sorted(shares)
     assert len(shares) >= 9
     assert 0 < shares[0] < 0.3 < shares[-1] <= 1.0
 
 
-def test_it_is_a_table_for_people_and_json_for_machines(somebody_acted: Path) -> None:
-    told, _, _ = compared(somebody_acted, [LATER])
+def test_it_is_a_table_for_people_and_json_for_machines(undone: Told) -> None:
+    told, _, _ = undone
     lines = told.lines()
     assert lines[0].startswith(f"run {RUN} of mini, ticks 61 to 259 (recorded: the recorded orders again, none:")
     assert lines[1].split() == ["recorded", "yours", "none", "yours", "-", "recorded"]
@@ -151,8 +166,8 @@ def test_it_is_a_table_for_people_and_json_for_machines(somebody_acted: Path) ->
     assert again["model_error"]["within"] is True
 
 
-def test_what_is_not_the_same_at_all_is_no_number_in_json(nobody_acted: Path) -> None:
-    told, _, _ = compared(nobody_acted, [LATER])
+def test_what_is_not_the_same_at_all_is_no_number_in_json(unchanged: Told) -> None:
+    told, _, _ = unchanged
     assert told.model_error is not None
     worst = replace(told, model_error=replace(told.model_error, resolutions=float("inf"), column="pump.tripped"))
     error = json.loads(json.dumps(worst.as_dict(), allow_nan=False))["model_error"]

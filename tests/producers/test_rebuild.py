@@ -156,7 +156,7 @@ def test_of_two_snapshots_of_one_tick_that_of_the_branch_is_taken(tmp_path: Path
     with Recording(tmp_path / "a") as recording:
         assert [index.name[-16:-10] for index in recording.attachments()] == ["000000", "000060", "000031", "000060"]
         data = saved(recording, RUN, found.snapshots[-1])
-    order = TimedCommand(40, "turbine.start", "turbine-10")
+    order = TimedCommand(41, "turbine.start", "turbine-10")
     assert data is not None
     assert state_hash(restore(data, site=SITE)) == state_hash(plant_at(60, [order]))
     assert state_hash(found.plant) == state_hash(plant_at(62, [order]))

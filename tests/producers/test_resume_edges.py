@@ -57,6 +57,7 @@ def test_an_order_that_was_answered_in_the_tick_of_the_crash_holds(
     crash(stage)
     second = resumed(stage)
     stage.ticks(second, 3)
+    assert stage.ask(second, "seek", tick=second.owner.tick - 1).error is None
     expected = undisturbed(stage, second.plant.tick, {5: ("turbine.start", "turbine-9")}, {})
     assert state_hash(second.plant) == state_hash(expected)
     assert stage.read("command_results", CommandResult) == []

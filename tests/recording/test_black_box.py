@@ -109,6 +109,17 @@ def test_a_minute_is_held_and_a_little_more_for_an_alarm_that_comes_late() -> No
     assert box.dropped_n == 0
 
 
+def test_what_is_wanted_stays_until_it_is_taken() -> None:
+    box = BlackBox()
+    box.want(ns(10), ns(20))
+    for n in range(2000):
+        box.add(frame(n, 100 * n))
+    assert [one.time_ns for one in box.take()] == [ns(n / 10) for n in range(100, 201)]
+    box.add(frame(2000, 300_000))
+    box.cut()
+    assert len(box._blocks) == 1
+
+
 def test_a_timestamp_that_lies_ahead_makes_nothing_forgotten() -> None:
     box = BlackBox()
     for n in range(300):
@@ -161,6 +172,7 @@ def test_many_alarms_cost_no_more_than_one() -> None:
         assert sum(map(box._owes, box._blocks)) == 0
         assert before == len(box._blocks)
     assert unpacked <= len(box._blocks) + 2
+    assert len(box._windows) == 1
 
 
 def test_windows_and_blocks_do_not_pile_up() -> None:

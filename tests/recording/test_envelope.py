@@ -10,7 +10,6 @@ from twin.errors import RecordingInvalid
 from twin.recording.envelope import ENVELOPE_SCHEMA, channels_in, pack, unpack
 from twin.recording.item import NS_PER_MS, Item
 
-
 CHANNELS = {"orders": 1, "telemetry.gpu": 2, "alarms": 3, "\u00e4 topic": 400}
 
 

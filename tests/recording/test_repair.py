@@ -87,9 +87,7 @@ def test_cut_off_anywhere_exactly_the_whole_chunks_are_saved(
         assert done.attachments_n == sum(end <= size for end in files), size
         if size < data_end:
             assert done.cut_off_by, size
-            assert done.cut_off_bytes == size - max(
-                end for end in [0, *ends_of(source, *Opcode)] if end <= size
-            ), size
+            assert done.cut_off_bytes == size - max(end for end in [0, *ends_of(source, *Opcode)] if end <= size), size
         else:
             assert (done.cut_off_bytes, done.cut_off_by) == (0, ""), size
         target.unlink()
@@ -143,12 +141,11 @@ def test_a_damaged_index_costs_nothing(sample: Path, tmp_path: Path) -> None:
 def test_any_wrong_byte_gives_a_file_that_is_right(sample: Path, tmp_path: Path) -> None:
     """What is saved was written so, and what is lost is told."""
     right, target = set(sample_items()), tmp_path / "mended.mcap"
+    of_the_format = sample.read_bytes().index(b"format") + 10
     for at in range(8, sample.stat().st_size, 31):
-        try:
-            done = repair(damaged(sample, tmp_path, at), target)
-        except RecordingInvalid as exc:
-            assert "format" in str(exc), at  # the number of the format itself
+        if at == of_the_format:
             continue
+        done = repair(damaged(sample, tmp_path, at), target)
         saved = all_of(target)
         assert set(saved) <= right, at
         assert len(saved) == len(set(saved)), at
@@ -160,9 +157,7 @@ def test_any_wrong_byte_gives_a_file_that_is_right(sample: Path, tmp_path: Path)
 def test_a_damaged_attachment_is_told_and_left_out(sample: Path, tmp_path: Path) -> None:
     source = damaged(sample, tmp_path, ends_of(sample, Opcode.ATTACHMENT)[0] - 30)
     done = repair(source, tmp_path / "mended.mcap")
-    assert [(one.what, one.reason) for one in done.lost] == [
-        ("an attachment", "ValueError: its checksum is wrong")
-    ]
+    assert [(one.what, one.reason) for one in done.lost] == [("an attachment", "ValueError: its checksum is wrong")]
     assert done.attachments_n == 1
 
 

@@ -77,6 +77,13 @@ def test_the_checksums_of_the_library_hold(tmp_path: Path) -> None:
         assert sum(1 for _ in StreamReader(stream, validate_crcs=True).records) > 30
 
 
+def test_a_chunk_is_in_the_order_of_the_clock(tmp_path: Path) -> None:
+    items = [item(ms=ms, partition=ms % 3, offset=ms) for ms in (5, 1, 3, 2, 4)]
+    with write(tmp_path / "a.mcap", items, chunk_bytes=1 << 20).open("rb") as stream:
+        messages = [message for _, _, message in make_reader(stream).iter_messages(log_time_order=False)]
+    assert [message.log_time // NS_PER_MS - T0_MS for message in messages] == [1, 2, 3, 4, 5, 5]
+
+
 def test_what_is_big_has_chunks_of_its_own(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mcap", sample_items(), chunk_bytes=1 << 20)
     with path.open("rb") as stream:
@@ -123,9 +130,13 @@ def test_a_closed_file_takes_no_more(tmp_path: Path) -> None:
 
 
 def test_an_error_is_why_it_was_closed(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), RecordingWriter(tmp_path / "a.mcap", {}) as writer:
-        writer.add(item())
-        raise KeyError("lost")
+    def fail() -> None:
+        with RecordingWriter(tmp_path / "a.mcap", {}) as writer:
+            writer.add(item())
+            raise KeyError("lost")
+
+    with pytest.raises(KeyError):
+        fail()
     with Recording(tmp_path / "a.mcap") as recording:
         assert recording.closed_by == "KeyError: 'lost'"
         assert recording.counts == {"orders": 1}

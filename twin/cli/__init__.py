@@ -9,10 +9,11 @@ import typer
 
 from twin.cli.bench import bench_app
 from twin.cli.demo import demo, schemas
+from twin.cli.incidents import make_recordings
 from twin.cli.record import record
 from twin.cli.recording import recording_app
-from twin.cli.replay import replay
-from twin.cli.run import command, inject, run_app
+from twin.cli.replay import replay, takeover
+from twin.cli.run import command, inject, player_app, run_app
 from twin.cli.stack import site_app, store_app, topics_app, up_app
 from twin.errors import TwinError, explain
 from twin.process import set_up_log
@@ -20,13 +21,15 @@ from twin.process import set_up_log
 EXIT_USAGE = 2
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for verb in (demo, schemas, record, replay, command, inject):
+for verb in (demo, schemas, record, replay, takeover, command, inject):
     app.command()(verb)
+recording_app.command("make")(make_recordings)
 for name, group in {
     "site": site_app,
     "topics": topics_app,
     "bench": bench_app,
     "run": run_app,
+    "player": player_app,
     "recording": recording_app,
     "up": up_app,
     "store": store_app,

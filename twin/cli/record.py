@@ -2,13 +2,15 @@
 
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from twin.cli.options import process_name
-from twin.errors import SettingInvalid
+from twin.errors import RecordingError, SettingInvalid
+from twin.process import stop_on_signal
 from twin.settings import load_settings
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _GB, _MB = 1e9, 1e6
+LOOK_EVERY_S = 0.5
 
 
 def record(
@@ -30,18 +33,19 @@ def record(
     lasts: Annotated[str | None, typer.Option("--for", help="How long: 90s, 30m, 6h. Default: until Ctrl-C.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The file (.mcap).")] = None,
 ) -> None:
-    """Record a run, or any topics, from Kafka; SIGUSR1 writes what the black box holds of the GPUs."""
+    """Record a run, or any topics, from Kafka; SIGUSR1 writes what the black box holds of the GPUs.
+
+    Without COLOSSUS_KAFKA the run of a demo is recorded, by its console, into the console's folder.
+    """
     from twin.recording.record_process import Wanted, run_recorder
     from twin.run import SystemClock, utc_text
 
     settings, clock = load_settings(), SystemClock()
-    if settings.kafka is None:
-        raise SettingInvalid(
-            "COLOSSUS_KAFKA is not set: to record the run of `colossus demo` goes through its console, and is not "
-            "there yet; name the brokers to record from a Kafka"
-        )
     if topics and full:
         raise SettingInvalid("--topics and --full exclude each other: --topics 'telemetry.*' names the GPUs, too")
+    if settings.kafka is None:
+        _record_there(output, topics or [], full=full, instructor=instructor, lasts=lasts)
+        return
     path = output or settings.data_dir / "recordings" / f"{utc_text(clock.now_ms())}.mcap"
     wanted = Wanted(path, tuple(topics or ()), full, instructor, None if lasts is None else duration_s(lasts))
     watched = sys.stderr.isatty()
@@ -67,6 +71,28 @@ def record(
     for topic, count in sorted(done.counts.items()):
         typer.echo(f"{topic:<28}{count:>12,}" + (f"{done.lost[topic]:>12,} lost" if topic in done.lost else ""))
     typer.echo(f"{path}: {_summary(done)}")
+
+
+def _record_there(output: Path | None, topics: list[str], *, full: bool, instructor: bool, lasts: str | None) -> None:
+    """Let the console of a demo record; it stops when this verb does."""
+    from twin.console.client import ConsoleClient
+
+    if output is not None and output.name != str(output):
+        raise SettingInvalid(f"-o {output}: a demo records into its own folder: give a name without a path")
+    client = ConsoleClient(load_settings())
+    seconds = None if lasts is None else duration_s(lasts)
+    begun = client.record(
+        name=None if output is None else output.name, topics=topics, full=full, instructor=instructor, seconds=seconds
+    )
+    typer.echo(f"records into {begun['path']}; stop with Ctrl-C")
+    stop = threading.Event()
+    with stop_on_signal(stop.set):
+        while not stop.wait(LOOK_EVERY_S) and client.recording()["state"] == "recording":
+            pass
+    told = client.stop_recording() if stop.is_set() else client.recording()
+    typer.echo(f"{told['path']}: {told['messages']:,} messages, {told['lost']:,} lost, {told['bytes'] / _MB:,.1f} MB")
+    if told["problem"]:
+        raise RecordingError(told["problem"])
 
 
 def duration_s(text: str) -> float:

@@ -15,7 +15,10 @@ from twin.errors import RecordingError, SettingInvalid
 from twin.settings import load_settings
 
 if TYPE_CHECKING:
+    from producers.comparison import Comparison
     from producers.host import Source
+    from producers.takeover import Takeover
+    from twin.console.client import ConsoleClient
     from twin.events.control import PlayerState
     from twin.recording.choice import Choice
     from twin.recording.player import Player
@@ -45,9 +48,13 @@ def replay(
     into: Annotated[str | None, typer.Option(help="Another namespace than COLOSSUS_NAMESPACE.")] = None,
     paused: Annotated[bool, typer.Option("--paused", help="Begin standing.")] = False,
     stay: Annotated[bool, typer.Option("--stay", help="Wait at the end for what people ask.")] = False,
+    end_run: Annotated[bool, typer.Option("--end-run", help="Of a demo: end the run that is active there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be played, and play nothing.")] = False,
 ) -> None:
-    """Play a recording as a run: its telemetry goes onto the Kafka of COLOSSUS_KAFKA, and the twin follows."""
+    """Play a recording as a run: its telemetry goes onto the Kafka of COLOSSUS_KAFKA, and the twin follows.
+
+    Without COLOSSUS_KAFKA it is played by a running demo, from the demo's folder of recordings.
+    """
     from producers.host import Wish
     from producers.replay_process import run_replay
     from twin.recording.choice import Choice
@@ -68,6 +75,10 @@ def replay(
                 typer.echo(line)
             return
     settings = load_settings(namespace=into)
+    if settings.kafka is None:
+        given = {"--from": start, "--to": end, "--loop": loop, "--topics": topics, "--keys": keys, "--into": into}
+        _play_there(file, [name for name, value in given.items() if value], speed=speed, paused=paused, end_run=end_run)
+        return
     wish = Wish(
         file, choice, span, speed, original_time=shift == "original", paused=paused, stays=stay or loop is not None
     )
@@ -87,6 +98,68 @@ def replay(
         typer.echo(line)
     if lost:
         raise typer.Exit(1)
+
+
+def _play_there(file: Path, flags: list[str], *, speed: float, paused: bool, end_run: bool) -> None:
+    """Let a demo play a recording of its folder."""
+    if flags:
+        raise SettingInvalid(f"{', '.join(flags)}: not in a demo; steer its player (colossus player), or use a Kafka")
+    client = _client()
+    player = client.play(file.name, speed=speed, paused=paused, end_active=end_run)
+    typer.echo(f"the demo plays {player['recording']}: {player['phase']}; steer it with colossus player")
+
+
+def _client() -> "ConsoleClient":
+    from twin.console.client import ConsoleClient
+
+    return ConsoleClient(load_settings())
+
+
+def takeover(
+    file: Annotated[Path, typer.Argument(help="A recording that was made with --instructor.")],
+    at: Annotated[str, typer.Option("--at", help="Instant where it turns live: +90s, -1m, 12:34:56, or a date.")],
+    lead: Annotated[float, typer.Option(min=0.0, help="Show so many seconds before it first.")] = 60.0,
+) -> None:
+    """Take a recorded run over: its plant is rebuilt at that instant, and goes on live, under your commands.
+
+    Without COLOSSUS_KAFKA a running demo does it, with a recording of its folder that it plays.
+    """
+    from producers.host import Wish
+    from producers.replay_process import run_replay
+    from twin.recording.choice import Choice
+    from twin.recording.reader import Recording
+    from twin.recording.span import Range
+    from twin.run import SystemClock
+
+    with Recording(file) as recording:
+        at_ns = _span(recording, at, None, None).start_ns
+        span = Range(max(recording.start_ns, at_ns - round(lead * NS)), at_ns)
+    if load_settings().kafka is None:
+        client = _client()
+        if client.player()["recording"] != file.name:
+            raise SettingInvalid(f"the demo does not play {file.name}: colossus replay {file}")
+        client.steer("takeover", ts=at_ns // 1_000_000)
+        typer.echo("you have the plant: colossus command ...; colossus run end compares what became of it")
+        return
+    wish = Wish(file, Choice(instructor=True), span, speed=0.0, stays=True)
+
+    def compared(comparison: "Comparison", path: Path) -> None:
+        for line in comparison.lines():
+            typer.echo(line)
+        typer.echo(f"kept in {path}")
+
+    def taken_over(made: "Takeover") -> None:
+        typer.echo(made.text())
+        typer.echo(f"you have the plant of run {made.run} since tick {made.rebuilt.moment.tick}; end it with Ctrl-C")
+
+    with Keys() as pressed:
+        bar = Bar(pressed, time.monotonic)
+        run_replay(
+            load_settings(), wish, name=process_name("player"), clock=SystemClock(), now_s=time.monotonic,
+            on_started=lambda run, url: typer.echo(f"run {run}: {file.name} up to {at}; {url}"), watcher=bar,
+            takeover=taken_over, on_comparison=compared,
+        )  # fmt: skip
+        bar.clear()
 
 
 def _span(recording: "Recording", start: str | None, end: str | None, loop: tuple[str, str] | None) -> "Range":

@@ -9,6 +9,7 @@ from twin.settings import load_settings
 if TYPE_CHECKING:
     from twin.console.client import ConsoleClient
 
+player_app = typer.Typer(no_args_is_help=True, help="The player of a replay.")
 run_app = typer.Typer(no_args_is_help=True, help="The run of a running twin.")
 
 
@@ -83,3 +84,67 @@ def run_seek(tick: Annotated[int, typer.Argument(min=0)]) -> None:
 def run_end() -> None:
     """End the run."""
     _client().request("end")
+
+
+@player_app.command("show")
+def player_show() -> None:
+    """Show where the player stands."""
+    for name, value in _client().player().items():
+        typer.echo(f"{name:<16} {value}")
+
+
+@player_app.command("pause")
+def player_pause() -> None:
+    """Let it stand, at the end of the tick."""
+    _client().steer("pause")
+
+
+@player_app.command("play")
+def player_play() -> None:
+    """Let it go on, or play again from the beginning."""
+    _client().steer("play")
+
+
+@player_app.command("speed")
+def player_speed(speed: Annotated[float, typer.Argument(min=0.0, help="0: as fast as possible.")]) -> None:
+    """Change the speed."""
+    _client().steer("speed", speed=speed)
+
+
+@player_app.command("seek")
+def player_seek(to: Annotated[str, typer.Argument(help="Instant: +90s, -1m, 12:34:56, or a date.")]) -> None:
+    """Go to an instant of the recording."""
+    client = _client()
+    client.steer("seek", ts=_instant_ms(client.player(), to))
+
+
+@player_app.command("step")
+def player_step(
+    seconds: Annotated[float | None, typer.Option(help="So many seconds; default 1.")] = None,
+    messages: Annotated[int | None, typer.Option(help="So many messages instead.")] = None,
+) -> None:
+    """Send what comes next, while it stands."""
+    if messages is not None:
+        _client().steer("step", messages=messages)
+    else:
+        _client().steer("step", seconds=seconds or 1.0)
+
+
+@player_app.command("loop")
+def player_loop(
+    a: Annotated[str | None, typer.Argument(help="Instant A.")] = None,
+    b: Annotated[str | None, typer.Argument(help="Instant B.")] = None,
+) -> None:
+    """Let it go from B back to A over and over; without instants no longer."""
+    client = _client()
+    if a is None or b is None:
+        client.steer("loop", on=False)
+        return
+    player = client.player()
+    client.steer("loop", a=_instant_ms(player, a), b=_instant_ms(player, b))
+
+
+def _instant_ms(player: dict[str, Any], text: str) -> int:
+    from twin.recording.instants import instant_ns
+
+    return instant_ns(text, player["from_ms"] * 1_000_000, player["to_ms"] * 1_000_000) // 1_000_000

@@ -21,6 +21,8 @@ from twin.console.problems import install
 from twin.console.routes.assets import asset_routes
 from twin.console.routes.history import history_routes
 from twin.console.routes.orders import order_routes
+from twin.console.routes.player import player_routes
+from twin.console.routes.recordings import recording_routes
 from twin.console.routes.run import run_routes
 from twin.console.routes.seat import seat_routes
 
@@ -47,7 +49,15 @@ def make_console(context: ConsoleContext) -> FastAPI:
     )
     app.state.parts = parts
     install(app)
-    for routes in (seat_routes, run_routes, asset_routes, history_routes, order_routes):
+    for routes in (
+        seat_routes,
+        run_routes,
+        asset_routes,
+        history_routes,
+        order_routes,
+        player_routes,
+        recording_routes,
+    ):
         app.include_router(routes(parts))
     app.mount("/page", StaticFiles(directory=PAGE))
 
@@ -93,6 +103,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         finally:
             parts.live.journal.on_entry = None
             parts.feed.stop()
+            await loop.run_in_executor(None, parts.recorder.close)
             beating.cancel()
             await asyncio.gather(reading, beating, return_exceptions=True)
             app.state.crash.cancel()

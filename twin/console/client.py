@@ -91,13 +91,58 @@ class ConsoleClient:
         """Change the speed, and wait for the answer; raises as :meth:`request`."""
         return self._answered(self._ask("PUT", "/api/run/speed", {"speed": speed}))
 
+    def play(self, recording: str, *, speed: float, paused: bool, end_active: bool) -> dict[str, Any]:
+        """Play a recording of the console's folder, and wait until it is there; raises as :meth:`request`."""
+        body = {"kind": "replay", "recording": recording, "speed": speed, "paused": paused, "end_active": end_active}
+        self._answered(self._ask("POST", "/api/runs", body))
+        for _ in range(int(REQUEST_S / POLL_S)):
+            with contextlib.suppress(SettingInvalid):  # until it has begun there is none
+                player = self.player()
+                if player["phase"] not in ("idle", "seeking"):
+                    return player
+            self._sleep(POLL_S)
+        raise SettingInvalid(f"{recording} does not play within {REQUEST_S:g} s (colossus run show)")
+
+    def player(self) -> dict[str, Any]:
+        """Read where the player stands.
+
+        Raises
+        ------
+        SettingInvalid
+            There is none.
+        """
+        return self._ask("GET", "/api/player")
+
+    def steer(self, verb: str, **params: Any) -> dict[str, Any]:
+        """Ask something of the player, and wait for its answer; raises as :meth:`request`."""
+        self._answered(self._ask("POST", f"/api/player/{verb}", params))
+        return self.run()
+
+    def record(self, **body: Any) -> dict[str, Any]:
+        """Begin a recording in the console's process.
+
+        Raises
+        ------
+        SettingInvalid
+            It cannot be made, and why.
+        """
+        return self._ask("POST", "/api/recordings", body)
+
+    def recording(self) -> dict[str, Any]:
+        """Read how the recording stands."""
+        return self._ask("GET", "/api/recordings/current")
+
+    def stop_recording(self) -> dict[str, Any]:
+        """End the recording; return how it stood."""
+        return self._ask("POST", "/api/recordings/stop", {})
+
     def _answered(self, asked: dict[str, Any]) -> dict[str, Any]:
         for _ in range(int(REQUEST_S / POLL_S)):
-            run = self.run()
-            if run["answers"] == asked["request"]:
-                if run["error"]:
-                    raise SettingInvalid(f"refused: {run['error']}")
-                return run
+            answer = self._ask("GET", f"/api/requests/{asked['request']}")
+            if answer["state"] == "refused":
+                raise SettingInvalid(f"refused: {answer['error']}")
+            if answer["state"] == "done":
+                return self.run()
             self._sleep(POLL_S)
         raise SettingInvalid(f"the owner of the run does not answer within {REQUEST_S:g} s (colossus run show)")
 

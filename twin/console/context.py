@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from twin.bus.base import Bus
 from twin.console.seats import Seats
@@ -35,6 +36,8 @@ class ConsoleContext:
 
     Attributes
     ----------
+    data_dir
+        Recordings lie in it, and snapshots.
     port
         Is in the cookie's name.
     hosts
@@ -50,6 +53,7 @@ class ConsoleContext:
     site: Site
     bus: Bus
     store: Store
+    data_dir: Path
     seats: Seats
     now_ms: Callable[[], int]
     version: str

@@ -41,7 +41,7 @@ STALE_S = 3.0
 STALE_SCANS = 3
 ANSWERS_KEPT_N = 1000
 
-A = TypeVar("A", CommandResult, Truth)
+A = TypeVar("A")
 
 
 class Held(NamedTuple):
@@ -85,6 +85,7 @@ class Live:
         self._waiting: dict[tuple[str, str], Held] = {}
         self._results: OrderedDict[str, CommandResult] = OrderedDict()
         self._truths: OrderedDict[str, Truth] = OrderedDict()
+        self._requests: OrderedDict[str, str | None] = OrderedDict()  # answered, with the error of those refused
         self._marks: dict[bytes, Mark] = {}
         self._health: dict[str, Health] = {}
         self._dead_n = self._gap_n = self._duplicate_n = 0
@@ -147,6 +148,11 @@ class Live:
         """Return what became of an inject, if the answer has come: hidden from all who may not inject."""
         return self._truths.get(inject_id)
 
+    def request(self, request_id: str) -> tuple[bool, str | None]:
+        """Return whether the owner of the run has answered a request, and why it refused it, if it did."""
+        with self._lock:
+            return request_id in self._requests, self._requests.get(request_id)
+
     def watched(self) -> frozenset[str]:
         """Return the racks under watch."""
         with self._lock:
@@ -189,6 +195,8 @@ class Live:
 
     def _take_control(self, control: RunControl) -> None:
         check_control(control, self._now_ms())
+        if control.answers is not None:
+            _remember(self._requests, control.answers, control.error)
         before = self._view.control
         changed = self._view.accept(control, now_ms=self._now_ms())
         if self._view.control is not control:

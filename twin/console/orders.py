@@ -37,6 +37,8 @@ RUN_VERBS: Mapping[RequestVerb, tuple[RunState, ...]] = {
     "backtrack": _ALIVE,
     "snapshot": _ALIVE,
     "end": _ALIVE,
+    "start": _ALIVE,
+    "takeover": _ALIVE,
 }
 
 ParamValue = float | str | bool

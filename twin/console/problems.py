@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from twin.errors import BusError, SiteInvalid, StoreRejected, StoreUnavailable
+from twin.errors import BusError, RecordingError, SiteInvalid, StoreRejected, StoreUnavailable
 
 
 class Kind(NamedTuple):
@@ -27,7 +27,11 @@ KINDS: dict[str, Kind] = {
     "unknown-asset": Kind(404, "Unknown asset"),
     "unknown-command": Kind(404, "Unknown command"),
     "unknown-inject": Kind(404, "Unknown inject"),
+    "unknown-recording": Kind(404, "Unknown recording"),
+    "no-player": Kind(404, "No replay runs"),
     "not-in-this-state": Kind(409, "Not in this state"),
+    "run-active": Kind(409, "A run is active"),
+    "recording": Kind(409, "A recording is under way"),
     "frozen": Kind(409, "The run is frozen"),
     "paused": Kind(409, "The run is paused"),
     "too-many-watched": Kind(409, "Too many racks under watch"),
@@ -98,6 +102,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(SiteInvalid, _on_unknown_asset)
+    app.add_exception_handler(RecordingError, _on_recording)
     app.add_exception_handler(StoreRejected, _on_store_rejected)
     app.add_exception_handler(StoreUnavailable, _on_store_down)
     app.add_exception_handler(BusError, _on_bus_down)
@@ -120,6 +125,10 @@ def _on_invalid(request: Request, exc: Exception) -> Response:
 
 def _on_unknown_asset(request: Request, exc: Exception) -> Response:
     return as_response(problem("unknown-asset", str(exc), "GET /api/find?q= looks assets up"), request.url.path)
+
+
+def _on_recording(request: Request, exc: Exception) -> Response:
+    return as_response(problem("not-in-this-state", str(exc)), request.url.path)
 
 
 def _on_store_rejected(request: Request, exc: Exception) -> Response:

@@ -16,6 +16,7 @@ RATES: dict[str, Rate] = {
     "enter": Rate(10 / 60, 10),
     "commands": Rate(5, 10),
     "run": Rate(10, 10),
+    "player": Rate(10, 20),
     "injects": Rate(5, 5),
     "history": Rate(20, 20),
     "find": Rate(10, 10),

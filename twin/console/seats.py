@@ -11,12 +11,12 @@ from twin.errors import SettingInvalid
 
 Role = Literal["instructor", "trainee", "observer"]
 ROLES: tuple[Role, ...] = get_args(Role)
-Right = Literal["see", "command", "watch", "run", "inject"]
+Right = Literal["see", "command", "watch", "drive", "run", "inject"]
 
 MAY: Mapping[Role, frozenset[Right]] = {
     "observer": frozenset({"see"}),
-    "trainee": frozenset({"see", "command", "watch"}),
-    "instructor": frozenset({"see", "command", "watch", "run", "inject"}),
+    "trainee": frozenset({"see", "command", "watch", "drive"}),
+    "instructor": frozenset({"see", "command", "watch", "drive", "run", "inject"}),
 }
 
 SEAT_MS = 12 * 3_600_000

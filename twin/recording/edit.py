@@ -78,8 +78,7 @@ def one_bus(recording: Recording) -> bool:
 def cut(source: Path, target: Path, start_ns: int, end_ns: int) -> Made:
     """Copy a stretch of a recording, both ends included.
 
-    Files in it are kept if they are of that stretch; of those before it the last of each kind, so that the plant can
-    be rebuilt at its beginning.
+    Files in it are kept if they are of that stretch; of those before it, the last of each kind.
 
     Raises
     ------
@@ -149,7 +148,7 @@ def merge(sources: Sequence[Path], target: Path) -> Made:
     RecordingUnwritable
         The target is there already, or the disk is full.
     RecordingError
-        They are fewer than two, of different sites, or hold different files of one name.
+        They are fewer than two, or of different sites.
     """
     if len(sources) < 2:
         raise RecordingError("to merge takes two recordings or more")
@@ -221,16 +220,14 @@ def _check_sites(recordings: Sequence[Recording]) -> None:
 
 
 def _attach_once(writer: RecordingWriter, recordings: Sequence[Recording]) -> int:
-    known: dict[str, tuple[int, Path]] = {}
+    known: set[tuple[str, int, int]] = set()  # of one name there may be several
     for recording in recordings:
         for index in recording.attachments():
             data = recording.attached(index)
-            if index.name not in known:
-                known[index.name] = (zlib.crc32(data), recording.path)
+            same = (index.name, len(data), zlib.crc32(data))
+            if same not in known:
+                known.add(same)
                 writer.attach(index.name, index.media_type, data, index.log_time)
-            crc, first = known[index.name]
-            if crc != zlib.crc32(data):
-                raise RecordingError(f"{first} and {recording.path} hold different files of the name {index.name}")
     return len(known)
 
 

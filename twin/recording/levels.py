@@ -84,13 +84,15 @@ def select(
 
 def _named(there: Collection[str], namespace: str, patterns: Sequence[str], *, instructor: bool) -> dict[str, str]:
     prefix = full_name("", namespace)
+    inside = {name: name.removeprefix(prefix) for name in sorted(there) if namespace and name.startswith(prefix)}
     # Where two have one name, that of the namespace is meant: the other is of another run.
-    by_short = {name: name for name in sorted(there) if not (namespace and name.startswith(prefix))}
-    by_short |= {name.removeprefix(prefix): name for name in sorted(there) if namespace and name.startswith(prefix)}
+    outside = {name: name for name in sorted(there) if name not in inside and name not in inside.values()}
     chosen: dict[str, str] = {}
     for pattern in patterns:
         found = {
-            name: short for short, name in by_short.items() if fnmatchcase(short, pattern) or fnmatchcase(name, pattern)
+            name: short
+            for name, short in (inside | outside).items()
+            if fnmatchcase(short, pattern) or fnmatchcase(name, pattern)
         }
         if not found:
             some = sorted(there)[:_SHOWN_N] + (["…"] if len(there) > _SHOWN_N else [])

@@ -142,5 +142,7 @@ def check_summary(stream: BinaryIO, size: int) -> None:
     if len(footer) < _FOOTER_BYTES or footer[0] != Opcode.FOOTER:
         raise RecordingInvalid("it has no footer")
     start, _, told = struct.unpack("<QQI", footer[HEAD_BYTES:])
+    if start > end:
+        raise RecordingInvalid("its index would begin after its end")
     if start and told and told != checksum(stream, start, end - 4):
         raise RecordingInvalid("the checksum of its index is wrong")

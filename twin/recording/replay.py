@@ -195,7 +195,7 @@ class Replay:
             Another owner has the run.
         """
         now_ms = self._clock.now_ms()
-        if self.tenure is not None and self._is_due(now_ms):
+        if self.tenure is not None and (self.player.news or self._is_due(now_ms)):
             self._say(now_ms)
 
     def leave(self) -> None:

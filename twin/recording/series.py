@@ -4,7 +4,7 @@ Of telemetry the site file says it; what the observer makes of it is found by it
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -147,9 +147,8 @@ def _numbered(layout: FrameLayout, asset: str) -> Iterator[Place]:
         ("gpu", floor.gpu_index, floor.rack_first_gpu),
         ("server", floor.server_index, floor.rack_first_server),
     ):
-        try:
-            number = index(asset)
-        except SiteInvalid:
+        number = _number(index, asset)
+        if number is None:
             continue
         array = int(np.searchsorted(first[floor.array_first_rack], number, side="right")) - 1
         yield Place(
@@ -163,17 +162,18 @@ def _numbered(layout: FrameLayout, asset: str) -> Iterator[Place]:
 def _derived_of_rack(layout: FrameLayout, asset: str) -> Iterator[Place]:
     """Yield where a rack, its CDU or one of its GPUs is in ``twin.rack``."""
     floor = layout.site.layout
-    rack_id, _, gpu = asset.removeprefix("cdu-").partition("-g")
-    if rack_id not in floor.rack_ids:
-        return
-    rack = floor.rack_index(rack_id)
-    where: dict[str, float | str] = {"rack_i": rack}
+    where: dict[str, float | str] = {}
     name = "cdu" if asset.startswith("cdu-") else "rack"
-    if gpu:
+    rack = _number(floor.rack_index, asset.removeprefix("cdu-"))
+    gpu = _number(floor.gpu_index, asset)
+    if gpu is not None:
         name = "gpu"
-        where["gpu"] = floor.gpu_index(asset) - int(floor.rack_first_gpu[rack])
-    partition = array_partition(int(floor.rack_array[rack]))
-    yield Place("twin.rack", TWIN_RACK.by_name[name], partition=partition, where=where)
+        rack = int(np.searchsorted(floor.rack_first_gpu, gpu, side="right")) - 1
+        where["gpu"] = gpu - int(floor.rack_first_gpu[rack])
+    if rack is not None:
+        where["rack_i"] = rack
+        partition = array_partition(int(floor.rack_array[rack]))
+        yield Place("twin.rack", TWIN_RACK.by_name[name], partition=partition, where=where)
 
 
 def _derived_of_site(layout: FrameLayout, asset: str) -> Iterator[Place]:
@@ -191,6 +191,14 @@ def _derived_of_site(layout: FrameLayout, asset: str) -> Iterator[Place]:
             yield Place("twin.site", group, where={"scope_i": 0 if whole else 1 + halls.index(asset)})
         elif names.isdisjoint(_INDEXES) and whole:
             yield Place("twin.site", group, at=0)
+
+
+def _number(index: Callable[[str], int], asset: str) -> int | None:
+    """Return the number of an asset in the site, ``None`` if it is none of that kind."""
+    try:
+        return index(asset)
+    except SiteInvalid:
+        return None
 
 
 def _family(topic: str) -> Family:

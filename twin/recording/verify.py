@@ -14,7 +14,7 @@ from twin.recording.edit import one_bus
 from twin.recording.envelope import ENVELOPE_TOPIC
 from twin.recording.instants import utc
 from twin.recording.reader import BROKEN, Damage, Recording
-from twin.recording.records import MAGIC, Head, Walk, attachment_of, check_summary, checksum, content, stream_of
+from twin.recording.records import MAGIC, Head, Walk, attachment_of, checksum, content, stream_of
 
 _INDEXED = (Opcode.CHUNK, Opcode.ATTACHMENT, Opcode.METADATA)
 
@@ -117,10 +117,6 @@ class _Check:
             self.found("it does not end as an MCAP file does", f"byte {walk.end}")
             return
         self.closed = True
-        try:
-            check_summary(self.stream, self.size)
-        except RecordingInvalid as exc:
-            self.found(str(exc), "the index")
         self._compare()
 
     def _record(self, head: Head, *, in_summary: bool) -> None:

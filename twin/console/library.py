@@ -1,0 +1,93 @@
+"""The recordings of a folder, as people see them; a trainee sees no name that gives an incident away."""
+
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+from twin.console.problems import problem
+from twin.console.seats import Seat
+from twin.errors import RecordingInvalid
+from twin.recording.item import NS_PER_MS
+from twin.recording.reader import Recording
+
+FOLDER = "recordings"
+
+
+class Library:
+    """Lists recordings; what was found out about a file is kept until the file changes.
+
+    Parameters
+    ----------
+    data_dir
+        Its folder of recordings is looked at.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.folder = data_dir / FOLDER
+        self._lock = threading.Lock()
+        self._known: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
+
+    def list_for(self, seat: Seat) -> list[dict[str, Any]]:
+        """Return the recordings, newest first, as a seat may see them."""
+        with self._lock:
+            found = [self._look(path) for path in self.folder.glob("*.mcap")]
+        found.sort(key=lambda one: (one["from"] or 0, one["id"]), reverse=True)
+        return [one if seat.may("run") else _public(one) for one in found]
+
+    def name_of(self, shown: str) -> str:
+        """Return the name of the file that is shown under an id.
+
+        Raises
+        ------
+        HTTPException
+            There is none.
+        """
+        for path in self.folder.glob("*.mcap"):
+            if shown in (path.name, public_id(path.name)):
+                return path.name
+        raise problem("unknown-recording", f"no recording {shown}", "GET /api/recordings lists them")
+
+    def _look(self, path: Path) -> dict[str, Any]:
+        stat = path.stat()
+        changed = (stat.st_mtime_ns, stat.st_size)
+        known = self._known.get(path)
+        if known is None or known[0] != changed:
+            known = self._known[path] = (changed, _described(path, stat.st_size))
+        return known[1]
+
+
+def _described(path: Path, size: int) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "id": path.name, "title": "", "site": "", "from": None, "to": None, "bytes": size, "messages": 0,
+        "snapshots": 0, "complete": False, "problem": None,
+    }  # fmt: skip
+    try:
+        with Recording(path) as recording:
+            return about | {
+                "title": recording.facts.get("title", ""),
+                "site": recording.facts.get("site", ""),
+                "from": recording.start_ns // NS_PER_MS,
+                "to": recording.end_ns // NS_PER_MS,
+                "messages": sum(recording.counts.values()),
+                "snapshots": sum(index.name.startswith("snapshots/") for index in recording.attachments()),
+                "complete": bool(recording.closed_by),
+            }
+    except RecordingInvalid as exc:
+        return about | {"problem": str(exc)}
+
+
+def _public(one: dict[str, Any]) -> dict[str, Any]:
+    hidden = None if one["problem"] is None else "it cannot be read"
+    return one | {"id": public_id(one["id"]), "title": one["title"] or "a recording", "problem": hidden}
+
+
+def public_id(name: str) -> str:
+    """Return what stands for a file's name where the name is not shown.
+
+    Examples
+    --------
+    >>> public_id("chiller-trip.mcap")
+    'rec-89a0e5a1'
+    """
+    return f"rec-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
