@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from producers.comparison import Comparison
 from producers.families import PRODUCERS
 from producers.host import Host
 from producers.loop import Loop
@@ -75,6 +76,8 @@ class Embedded:
         Which telemetry the plant side publishes.
     open_history
         Opens the history in a folder.
+    on_comparison
+        Told what was made of a takeover, and where that is kept.
     """
 
     settings: Settings
@@ -82,6 +85,7 @@ class Embedded:
     plan: RunPlan
     families: tuple[str, ...] = tuple(PRODUCERS)
     open_history: Callable[[Path], Store] = open_store
+    on_comparison: Callable[[Comparison, Path], None] = lambda *_: None
     clock: Clock = field(default_factory=SystemClock)
     loop: Loop | None = None
     host: Host | None = None
@@ -156,6 +160,7 @@ class Embedded:
                 gate=_Gate(bus, namespace).open_for,
                 site=self.site,
                 families=self.families,
+                on_comparison=self.on_comparison,
             )
             loop = self.loop = host.begin(self.plan, self.site)
             running.call_soon_threadsafe(on_running)

@@ -9,6 +9,7 @@ from typing import Any, Self
 from tests.recording.files import T0_MS, item, write
 from twin.bus.base import Record
 from twin.bus.memory import MemoryBus
+from twin.errors import RunError
 from twin.events.control import Line, RunControl
 from twin.events.head import Head, encode, encode_model, split
 from twin.events.topics import BY_NAME, TOPICS, full_name
@@ -98,6 +99,25 @@ class Clocks:
         return self.ms / 1000
 
 
+class Handlers:
+    """Notes what a host would be asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+        self.refusal: RunError | None = None
+
+    def start(self, params: dict[str, Any]) -> None:
+        self._note(params)
+
+    def take_over(self, time_ns: int | None) -> None:
+        self._note(time_ns)
+
+    def _note(self, what: object) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.asked.append(what)
+
+
 class Stage:
     """A replay of some messages into a memory bus; the clock stands unless the test moves it."""
 
@@ -114,6 +134,7 @@ class Stage:
             instructor=options.pop("instructor", False),
         )
         self.open = True
+        stays = options.pop("stays", True)
         original = options.get("original_time", False)
         plan = plan_from(self.recording, options.get("speed", 1.0))
         outlet = BusOutlet(self.bus, self.namespace, recorded_partitions(self.recording), original_time=original)
@@ -128,7 +149,8 @@ class Stage:
             may_go_on=lambda: self.open,
             **options,
         )
-        self.replay = Replay(self.bus, self.namespace, self.player, self.clocks)
+        self.handlers = Handlers()
+        self.replay = Replay(self.bus, self.namespace, self.player, self.clocks, self.handlers, stays=stays)
         self._reader = self.bus.read([full_name(topic, self.namespace) for topic in BY_NAME], start="beginning")
 
     def __enter__(self) -> Self:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from tests.recording.files import T0_MS
 from twin.bus.log import Retention
 from twin.bus.memory import MemoryBus
-from twin.errors import RecordingError, RecordingUnwritable, UnknownTopic
+from twin.errors import RecordingUnwritable
 from twin.events.alarm import Alarm
 from twin.events.control import Line, RunControl
 from twin.events.head import Head, encode_model
@@ -192,42 +192,6 @@ def test_names_in_the_file_have_no_namespace(spaced: Stage) -> None:
     topics = json.loads(spaced.facts("colossus.recording")["topics"])
     assert topics["orders"] == 1
     assert topics["twin.rack"] == 24
-
-
-# -- what is chosen
-
-
-def test_the_levels(stage: Stage) -> None:
-    every = {topic.name for topic in TOPICS}
-    default, full = stage.select(), stage.select(full=True)
-    assert (set(default.written), set(default.held)) == (every - HIDDEN - {GPU}, {GPU})
-    assert (set(full.written), set(full.held)) == (every - HIDDEN, set())
-    assert set(stage.select(instructor=True).written) == every - {GPU}
-    assert set(stage.select(full=True, instructor=True).written) == every
-
-
-def test_topics_by_name_and_pattern_never_show_a_trainee_what_is_hidden(stage: Stage) -> None:
-    for name in ("orders", "other.instructor.truth"):
-        stage.bus.create_topic(name, 1, Retention(1 << 20, 1e9))
-    every = set(stage.bus.topics())
-    assert set(stage.select("*").written) == every - HIDDEN - {"other.instructor.truth"}
-    assert set(stage.select("*", instructor=True).written) == every
-    assert set(stage.select("telemetry.g*", "ord?rs").written) == {GPU, "telemetry.grid", "orders"}
-    for hidden in ("instructor.truth", "drill.log", "other.instructor.truth"):
-        with pytest.raises(RecordingError, match="--instructor"):
-            stage.select("orders", hidden)
-
-
-def test_what_is_not_there_is_named(spaced: Stage) -> None:
-    with pytest.raises(UnknownTopic, match="'nowhere'"):
-        spaced.select("commands", "nowhere")
-    with pytest.raises(UnknownTopic, match=r"other\.alarms.*colossus topics create"):
-        select(spaced.bus.topics(), "other")
-
-
-def test_in_a_namespace_a_name_of_the_twin_is_of_that_namespace(spaced: Stage) -> None:
-    spaced.bus.create_topics(TOPICS)
-    assert set(spaced.select("commands", "telemetry.gr*").written) == {"ci.commands", "ci.telemetry.grid"}
 
 
 # -- facts and what was there before

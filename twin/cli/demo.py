@@ -18,6 +18,7 @@ from twin.cli.options import (
     WeatherOption,
     greet,
     plan_of_flags,
+    print_comparison,
 )
 from twin.settings import load_settings
 
@@ -45,7 +46,7 @@ def demo(
     settings = load_settings(console_port=port, data_dir=data_dir)
     found, clock = load_site(site), SystemClock()
     plan = plan_of_flags(found, clock, seed=seed, speed=speed, start=start, weather_at=weather_at, operator=operator)
-    twin = Embedded(settings, found, plan, clock=clock)
+    twin = Embedded(settings, found, plan, on_comparison=print_comparison, clock=clock)
     with contextlib.ExitStack() as doors:
 
         def started(entrance: "Entrance") -> None:

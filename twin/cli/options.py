@@ -6,13 +6,15 @@ import socket
 import sys
 import threading
 import webbrowser
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from twin.errors import SettingInvalid
 
 if TYPE_CHECKING:
+    from producers.comparison import Comparison
     from twin.run import Clock, RunPlan
     from twin.site import Site
     from twin.stack import Entrance
@@ -95,3 +97,23 @@ def greet(entrance: "Entrance", *, browser: bool) -> None:
 def process_name(kind: str) -> str:
     """Return a name that no other process has."""
     return f"{kind}-{socket.gethostname()}-{os.getpid()}"
+
+
+def instant_ms(player: dict[str, Any], text: str) -> int:
+    """Read an instant of what a player plays [ms].
+
+    Raises
+    ------
+    RecordingError
+        It is no such text, or lies outside.
+    """
+    from twin.recording.instants import instant_ns
+
+    return instant_ns(text, player["from_ms"] * 1_000_000, player["to_ms"] * 1_000_000) // 1_000_000
+
+
+def print_comparison(comparison: "Comparison", path: Path) -> None:
+    """Print what was made of a takeover."""
+    for line in comparison.lines():
+        typer.echo(line)
+    typer.echo(f"kept in {path}")

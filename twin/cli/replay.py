@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twin.cli.keys import Keys
-from twin.cli.options import process_name
+from twin.cli.options import instant_ms, print_comparison, process_name
 from twin.errors import RecordingError, SettingInvalid
 from twin.settings import load_settings
 
 if TYPE_CHECKING:
-    from producers.comparison import Comparison
     from producers.host import Source
     from producers.takeover import Takeover
     from twin.console.client import ConsoleClient
@@ -67,6 +66,11 @@ def replay(
         raise SettingInvalid(
             "--shift original puts old times among those of now: name a namespace to throw away (--into scratch)"
         )
+    settings = load_settings(namespace=into)
+    if settings.kafka is None and not dry_run:
+        given = {"--from": start, "--to": end, "--loop": loop, "--topics": topics, "--keys": keys, "--into": into}
+        _play_there(file, [name for name, value in given.items() if value], speed=speed, paused=paused, end_run=end_run)
+        return
     choice = Choice(tuple(topics or ()), tuple(keys or ()), instructor)
     with Recording(file) as recording:
         span = _span(recording, start, end, loop)
@@ -74,11 +78,6 @@ def replay(
             for line in rehearsal(recording, choice, span, speed):
                 typer.echo(line)
             return
-    settings = load_settings(namespace=into)
-    if settings.kafka is None:
-        given = {"--from": start, "--to": end, "--loop": loop, "--topics": topics, "--keys": keys, "--into": into}
-        _play_there(file, [name for name, value in given.items() if value], speed=speed, paused=paused, end_run=end_run)
-        return
     wish = Wish(
         file, choice, span, speed, original_time=shift == "original", paused=paused, stays=stay or loop is not None
     )
@@ -109,6 +108,16 @@ def _play_there(file: Path, flags: list[str], *, speed: float, paused: bool, end
     typer.echo(f"the demo plays {player['recording']}: {player['phase']}; steer it with colossus player")
 
 
+def _take_over_there(file: Path, at: str) -> None:
+    """Let a demo take over the recording that it plays."""
+    client = _client()
+    player = client.player()
+    if player["recording"] != file.name:
+        raise SettingInvalid(f"the demo plays {player['recording']}: let it play {file.name} (colossus replay)")
+    client.steer("takeover", ts=instant_ms(player, at))
+    typer.echo("you have the plant: colossus command ...; `colossus run end` compares what became of it")
+
+
 def _client() -> "ConsoleClient":
     from twin.console.client import ConsoleClient
 
@@ -131,22 +140,13 @@ def takeover(
     from twin.recording.span import Range
     from twin.run import SystemClock
 
+    if load_settings().kafka is None:
+        _take_over_there(file, at)
+        return
     with Recording(file) as recording:
         at_ns = _span(recording, at, None, None).start_ns
         span = Range(max(recording.start_ns, at_ns - round(lead * NS)), at_ns)
-    if load_settings().kafka is None:
-        client = _client()
-        if client.player()["recording"] != file.name:
-            raise SettingInvalid(f"the demo does not play {file.name}: colossus replay {file}")
-        client.steer("takeover", ts=at_ns // 1_000_000)
-        typer.echo("you have the plant: colossus command ...; colossus run end compares what became of it")
-        return
     wish = Wish(file, Choice(instructor=True), span, speed=0.0, stays=True)
-
-    def compared(comparison: "Comparison", path: Path) -> None:
-        for line in comparison.lines():
-            typer.echo(line)
-        typer.echo(f"kept in {path}")
 
     def taken_over(made: "Takeover") -> None:
         typer.echo(made.text())
@@ -157,7 +157,7 @@ def takeover(
         run_replay(
             load_settings(), wish, name=process_name("player"), clock=SystemClock(), now_s=time.monotonic,
             on_started=lambda run, url: typer.echo(f"run {run}: {file.name} up to {at}; {url}"), watcher=bar,
-            takeover=taken_over, on_comparison=compared,
+            takeover=taken_over, on_comparison=print_comparison,
         )  # fmt: skip
         bar.clear()
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twin.cli.options import instant_ms
 from twin.settings import load_settings
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def player_speed(speed: Annotated[float, typer.Argument(min=0.0, help="0: as fas
 def player_seek(to: Annotated[str, typer.Argument(help="Instant: +90s, -1m, 12:34:56, or a date.")]) -> None:
     """Go to an instant of the recording."""
     client = _client()
-    client.steer("seek", ts=_instant_ms(client.player(), to))
+    client.steer("seek", ts=instant_ms(client.player(), to))
 
 
 @player_app.command("step")
@@ -141,10 +142,4 @@ def player_loop(
         client.steer("loop", on=False)
         return
     player = client.player()
-    client.steer("loop", a=_instant_ms(player, a), b=_instant_ms(player, b))
-
-
-def _instant_ms(player: dict[str, Any], text: str) -> int:
-    from twin.recording.instants import instant_ns
-
-    return instant_ns(text, player["from_ms"] * 1_000_000, player["to_ms"] * 1_000_000) // 1_000_000
+    client.steer("loop", a=instant_ms(player, a), b=instant_ms(player, b))

@@ -70,7 +70,6 @@ class Recorder:
         black_box_bytes: int = MAX_BYTES,
     ) -> None:
         self.lost_n: Counter[str] = Counter()
-        self.received_n = 0
         self._bus = bus
         self._selection = selection
         self._names = selection.names
@@ -178,7 +177,6 @@ class Recorder:
             time_ns, short, record.partition, record.offset, record.timestamp_ms, now_ms, record.key, record.value,
             record.headers,
         )  # fmt: skip
-        self.received_n += 1
         if record.topic in self._selection.held:
             self._box.add(item)
             return

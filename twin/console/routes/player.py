@@ -69,7 +69,9 @@ def player_routes(parts: Parts) -> APIRouter:
         control = parts.orders.run()
         if control.state != "ended" and not body.end_active:
             raise problem(
-                "run-active", f"run {control.run} is {control.state}", "end it, or say end_active: it stays recorded"
+                "run-active",
+                f"run {control.run} is {control.state}",
+                "say end_active (colossus replay --end-run) to end it",
             )
         params = body.model_dump(exclude_none=True, exclude={"end_active"})
         if body.recording is not None:
