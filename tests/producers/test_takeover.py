@@ -1,24 +1,19 @@
 """A replay that turns live: the same run, the same plant, and from there on whatever is made of it."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from producers.host import Host, Wish
+from producers.host import Wish
 from producers.incidents import make_incident
 from producers.loop import Loop
-from tests.recording.stage import NOW_MS, RUN, Clocks
-from twin.bus.base import Record
-from twin.bus.memory import MemoryBus
-from twin.events.control import Command, RunControl, RunRequest
-from twin.events.head import Head, decode_model, encode_model, split
-from twin.events.topics import BY_NAME, TOPICS
+from tests.producers.desk import Desk, at_ms, frames_of
+from tests.producers.recorded import edited, without
+from twin.events.head import split
 from twin.recording.choice import Choice
-from twin.recording.item import NS_PER_MS
 from twin.recording.reader import Recording
-from twin.recording.replay import Replay
 
 T_S = 180  # a minute after all chillers of a hall have tripped
 
@@ -28,72 +23,6 @@ def incident(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_incident("chiller-trip", tmp_path_factory.mktemp("recordings"))[0]
 
 
-class Desk:
-    """Someone who replays a recording and takes it over; the clock moves when something waits for it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clocks = Clocks()
-        self.bus = MemoryBus(f"takeover-{folder.name.replace('_', '-').lower()}", wall_ms=self.clocks.now_ms)
-        self.bus.create_topics(TOPICS)
-        self.host = Host(
-            self.bus, "", folder=folder, name="desk", clock=self.clocks, now_s=self.clocks.now_s, gate=lambda _: True
-        )
-        self._reader = self.bus.read([topic.name for topic in TOPICS], start="beginning")
-        self.came: list[Record] = []
-        self._asked = 0
-
-    def ask(self, verb: str, **params: Any) -> str:
-        self._asked += 1
-        request = RunRequest(id=f"ask-{self._asked}", verb=verb, by="trainee", params=params)  # type: ignore[arg-type]
-        self._send("run.requests", request)
-        return request.id
-
-    def command(self, verb: str, unit: str, **params: Any) -> None:
-        self._asked += 1
-        run = self.controls()[-1].run
-        name, never_ms = f"c-{self._asked}", 1 << 50
-        command = Command(id=name, run=run, verb=verb, unit=unit, params=params, by="trainee", expires_ms=never_ms)
-        self._send("commands", command)
-
-    def _send(self, topic: str, data: Any) -> None:
-        schema_id = BY_NAME[topic].schema_id
-        head = Head(schema_id=schema_id, run=RUN, epoch=0, tick=0, seq=self._asked, ts=NOW_MS, dt_s=1.0, key="k")
-        self.bus.publish(topic, encode_model(head, data), key=b"k")
-
-    def turn(self, source: Loop | Replay) -> None:
-        wait_s = source.turn()
-        while records := self._reader.poll(0.0):
-            self.came += records
-        if wait_s > 0:
-            if isinstance(source, Replay):
-                source.player._feed.wait(0.05)
-            self.clocks.ms += 1000 * wait_s
-
-    def turn_until(self, source: Loop | Replay, reached: Callable[[], bool]) -> None:
-        for _ in range(100_000):
-            if reached():
-                return
-            self.turn(source)
-        raise AssertionError("it never came to that")
-
-    def controls(self) -> list[RunControl]:
-        return [decode_model(r.value, "run.control/1", RunControl)[1] for r in self.came if r.topic == "run.control"]
-
-    def answer(self, request: str) -> str | None:
-        return next(control.error for control in self.controls() if control.answers == request)
-
-    def go_on(self, replay: Replay) -> Loop:
-        """Do what the host does once something has come to its end."""
-        assert replay.done
-        replay.close()
-        replay.player.recording.close()
-        following, self.host._next = self.host._next, None
-        assert following is not None
-        loop = following()
-        assert isinstance(loop, Loop)
-        return loop
-
-
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path)
@@ -101,26 +30,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk.bus.close()
 
 
-def at_ms(path: Path, seconds: float) -> int:
-    with Recording(path) as recording:
-        return int(recording.start_ns // NS_PER_MS + 1000 * seconds)
-
-
-def frames_of(records: list[Record]) -> dict[tuple[str, str, int], bytes]:
-    found = {}
-    for record in records:
-        if record.topic.startswith("telemetry.") and record.value is not None:
-            head, data = split(record.value)
-            found[record.topic, head.key, head.tick] = data
-    return found
-
-
 def taken_over(desk: Desk, incident: Path, seconds: float = T_S) -> Loop:
     replay = desk.host.replay(Wish(incident, Choice(instructor=True), speed=0, paused=True, stays=True))
     request = desk.ask("takeover", ts=at_ms(incident, seconds))
     desk.turn_until(replay, lambda: replay.done)
     assert desk.answer(request) is None
-    return desk.go_on(replay)
+    loop = desk.go_on(replay)
+    assert isinstance(loop, Loop)
+    return loop
 
 
 def test_without_a_command_the_future_is_the_recorded_one_in_every_byte(desk: Desk, incident: Path) -> None:
@@ -155,12 +72,39 @@ def test_the_right_commands_make_it_better(desk: Desk, incident: Path) -> None:
     desk.command("chiller.reset", "cooling-2")
     desk.command("chiller.start", "cooling-2", n=12.0)
     desk.turn_until(loop, lambda: loop.owner.tick >= T_S + 500)
-    assert desk.host._made is not None
-    made, _ = desk.host._made
-    comparison = made.compare(loop.applied, loop.owner.tick)
-    assert comparison is not None
-    assert comparison.commands_n["yours"] >= 1
+    desk.ask("end")
+    desk.turn_until(loop, lambda: loop.done)
+    loop.close()
+    desk.host._conclude(loop)
+    ((comparison, path),) = desk.comparisons
+    assert comparison.commands_n["yours"] == 2
     assert comparison.model_error is not None
     assert comparison.model_error.within
     assert comparison.effect()["rooms_over_h"] < 0, comparison.lines()
+    assert json.loads(path.read_text())["effect"] == comparison.effect()
+
+
+def test_what_cannot_be_taken_over_stands_where_it_was_asked_for(desk: Desk, incident: Path, tmp_path: Path) -> None:
+    bare = edited(incident, tmp_path / "bare.mcap", item=without("instructor."), attachment=lambda *_: None)
+    replay = desk.host.replay(Wish(bare, speed=0, paused=True, stays=True))
+    request = desk.ask("takeover", ts=at_ms(bare, 100))
+    desk.turn_until(replay, lambda: any(told.answers == request for told in desk.controls()))
+    error = desk.answer(request)
+    assert error is not None
+    assert error.startswith("no-snapshot")
+    assert not replay.done
+    assert replay.player.phase == "paused"
+    assert replay.player.state().clock_ms == pytest.approx(at_ms(bare, 100), abs=1000)
+    desk.ask("resume")
+    desk.turn_until(replay, lambda: replay.player.phase == "ended")
+    replay.close()
+    replay.player.recording.close()
+
+
+def test_injects_after_it_come_at_their_ticks(desk: Desk, incident: Path) -> None:
+    loop = taken_over(desk, incident, 60)  # a minute before the chillers trip
+    desk.turn_until(loop, lambda: loop.owner.tick >= 130)
+    truths = [split(record.value) for record in desk.came if record.topic == "instructor.truth"]
+    assert any(head.run == loop.owner.run and b"chiller_trip" in data and head.tick == 120 for head, data in truths)
+    assert loop.plant.malfunctions
     loop.close()

@@ -168,6 +168,7 @@ class Replay:
             self.owner.end()
             self._say(self._clock.now_ms())
         self.tenure.close()
+        self.tenure = None
 
     def stand_at(self, time_ns: int | None) -> None:
         """Go to an instant, or stay, and stand there; return when it is so.

@@ -78,7 +78,7 @@ class Tenure:
 
     def read_up(self, now_ms: int) -> RunControl | None:
         """Return what was said last by whoever has, or had, the lease."""
-        hear(self._view, self._reader.read_up(), now_ms)
+        hear(self._view, [*self._reader.read_up(), *self._reader.poll(0.0)], now_ms)
         return self._view.control
 
     def say(self, now_ms: int, answers: Iterable[Answer] = (), player: PlayerState | None = None) -> None:

@@ -1,0 +1,110 @@
+"""Someone who replays recordings, takes them over, and gives commands; the clock moves when something waits for it."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from producers.comparison import Comparison
+from producers.host import Host, Source
+from tests.recording.stage import NOW_MS, RUN, Clocks
+from twin.bus.base import Record
+from twin.bus.memory import MemoryBus
+from twin.events.control import Command, RunControl, RunRequest
+from twin.events.head import Head, decode_model, encode_model, split
+from twin.events.topics import BY_NAME, TOPICS
+from twin.recording.item import NS_PER_MS
+from twin.recording.reader import Recording
+from twin.recording.replay import Replay
+from twin.site import Site
+
+_NUMBERS = count()
+
+
+class Desk:
+    """A host on a bus of its own, and all that came on the bus."""
+
+    def __init__(self, folder: Path, site: Site | None = None) -> None:
+        self.clocks = Clocks()
+        self.bus = MemoryBus(f"desk-{next(_NUMBERS)}", wall_ms=self.clocks.now_ms)
+        self.bus.create_topics(TOPICS)
+        self.comparisons: list[tuple[Comparison, Path]] = []
+        self.host = Host(
+            self.bus,
+            "",
+            folder=folder,
+            name="desk",
+            clock=self.clocks,
+            now_s=self.clocks.now_s,
+            gate=lambda _: True,
+            site=site,
+            on_comparison=lambda *told: self.comparisons.append(told),
+        )
+        self._reader = self.bus.read([topic.name for topic in TOPICS], start="beginning")
+        self.came: list[Record] = []
+        self._asked = 0
+
+    def ask(self, verb: str, **params: Any) -> str:
+        self._asked += 1
+        request = RunRequest(id=f"ask-{self._asked}", verb=verb, by="trainee", params=params)  # type: ignore[arg-type]
+        self._send("run.requests", request)
+        return request.id
+
+    def command(self, verb: str, unit: str, **params: Any) -> None:
+        self._asked += 1
+        run = self.controls()[-1].run
+        name, never_ms = f"c-{self._asked}", 1 << 50
+        command = Command(id=name, run=run, verb=verb, unit=unit, params=params, by="trainee", expires_ms=never_ms)
+        self._send("commands", command)
+
+    def _send(self, topic: str, data: Any) -> None:
+        schema_id = BY_NAME[topic].schema_id
+        head = Head(schema_id=schema_id, run=RUN, epoch=0, tick=0, seq=self._asked, ts=NOW_MS, dt_s=1.0, key="k")
+        self.bus.publish(topic, encode_model(head, data), key=b"k")
+
+    def turn(self, source: Source) -> None:
+        wait_s = source.turn()
+        while records := self._reader.poll(0.0):
+            self.came += records
+        if wait_s > 0:
+            if isinstance(source, Replay):
+                source.player._feed.wait(0.05)
+            self.clocks.ms += 1000 * wait_s
+
+    def turn_until(self, source: Source, reached: Callable[[], bool]) -> None:
+        for _ in range(100_000):
+            if reached():
+                return
+            self.turn(source)
+        raise AssertionError("it never came to that")
+
+    def controls(self) -> list[RunControl]:
+        return [decode_model(r.value, "run.control/1", RunControl)[1] for r in self.came if r.topic == "run.control"]
+
+    def answer(self, request: str) -> str | None:
+        return next(control.error for control in self.controls() if control.answers == request)
+
+    def go_on(self, source: Source) -> Source:
+        """Do what the host does once something has come to its end; return what follows."""
+        assert source.done
+        source.close()
+        if isinstance(source, Replay):
+            source.player.recording.close()
+        self.host._conclude(source)
+        following, self.host._next = self.host._next, None
+        assert following is not None
+        return following()
+
+
+def at_ms(path: Path, seconds: float) -> int:
+    with Recording(path) as recording:
+        return int(recording.start_ns // NS_PER_MS + 1000 * seconds)
+
+
+def frames_of(records: list[Record]) -> dict[tuple[str, str, int], bytes]:
+    found = {}
+    for record in records:
+        if record.topic.startswith("telemetry.") and record.value is not None:
+            head, data = split(record.value)
+            found[record.topic, head.key, head.tick] = data
+    return found
