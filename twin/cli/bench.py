@@ -56,3 +56,17 @@ def bench_trip(site: SiteOption = "mini", seed: SeedOption = 7) -> None:
 
     for line in run_trip(site, seed=seed):
         typer.echo(line)
+
+
+@bench_app.command("replay")
+def bench_replay(
+    site: SiteOption = "colossus1",
+    seconds: Annotated[int, typer.Option(min=10, help="How long it is recorded, at each level, and played.")] = 60,
+    minutes: Annotated[int, typer.Option(min=1, help="Of the recording in which seeks are made.")] = 60,
+    as_json: JsonOption = False,
+) -> None:
+    """Record a live run on the Kafka of the settings, and play it: speed, timing, seeks, CPU, memory, bytes."""
+    from benchmarks.printing import show
+    from benchmarks.replay import run_replay
+
+    show(run_replay(load_settings(), site, seconds=seconds, minutes=minutes), as_json=as_json)

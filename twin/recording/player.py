@@ -218,6 +218,10 @@ class Player:
         """End it for good: whoever hosts it stops."""
         self.is_over = True
 
+    def late_s(self, quantile: float) -> float:
+        """Return how late messages went out lately, against the clock [s]."""
+        return self._schedule.late_s(quantile)
+
     @property
     def lineage(self) -> Lineage | None:
         """The recorded run and epoch that is played now."""
