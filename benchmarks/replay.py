@@ -1,5 +1,6 @@
 """``colossus bench replay``: record a live run on a real Kafka, and play it: speed, timing, seeks, CPU, memory, size."""
 
+import gc
 import json
 import os
 import random
@@ -96,6 +97,7 @@ def run_replay(settings: Settings, site: str, *, seconds: int, minutes: int) -> 
     """
     with closing(KafkaBus(kafka_access(settings), name="bench")) as bus, tempfile.TemporaryDirectory() as name:
         bus.create_topics(TOPICS, NAMESPACE)
+        gc.freeze()  # as a player does
         folder = Path(name)
         figures: dict[str, Any] = {"site": site, "seconds": seconds, "minutes": minutes}
         figures |= _record(settings, site, folder, seconds)
@@ -169,6 +171,7 @@ class _Stand:
         plan = plan_from(self.recording, speed)
         owner = None if plan is None else ReplayOwner(plan, "bench")
         outlet = BusOutlet(bus, NAMESPACE, recorded_partitions(self.recording), original_time=False)
+        outlet.check(Choice(topics=topics).topics_of(self.recording.counts))
         self.player = Player(
             self.recording,
             Choice(topics=topics),

@@ -283,6 +283,18 @@ def test_racks_are_played_where_the_frames_they_were_made_of_are_missing(tmp_pat
         assert heads == [(0, 6), (1, 5), (1, 6), (2, 6)]
 
 
+def test_frames_of_an_older_run_that_still_come_are_left_out(tmp_path: Path) -> None:
+    old = "20261123T000000Z-0001"
+    late = [own("twin.rack", 900 + n, 1000 * n + 50, run=old, key="0") for n in range(4)]
+    before = [control(905, 0, run=old), control(-1, 0)]
+    with Stage(tmp_path, [*before, *sorted([*seconds(0, 9), *late])]) as stage:
+        stage.start()
+        stage.pass_s(4.0)
+        assert [tick for _, tick, key in stage.frames() if key == "a"] == [0, 1, 2, 3]
+        assert stage.player.skipped_n == 4
+        assert stage.replay.owner.epoch == 1  # type: ignore[union-attr]
+
+
 def test_only_some_keys(tmp_path: Path) -> None:
     with Stage(tmp_path, seconds(0, 3), keys=("b*",)) as stage:
         stage.start()

@@ -155,6 +155,8 @@ class KafkaBus(Bus):
             raise UnknownTopic(f"topic {topic!r} does not exist on {self.access.brokers}: colossus topics create")
         if found["error_code"] or not found["partitions"]:
             raise BusError(f"topic {topic!r} cannot be used: Kafka's error code {found['error_code']}")
+        with self._translated():
+            self._producer.partitions_for(topic)  # else the first message waits for what is known of its topic
         return len(found["partitions"])
 
     # -- sending

@@ -149,7 +149,7 @@ class Epochs:
 
     def ahead(self, one: Told) -> bool:
         """Tell whether a frame would be shown before its time: display time keeps to the wall clock."""
-        if not one.frame or self._original_time:
+        if not one.frame or self._original_time or one.lineage != self.current:
             return False
         line = self.owner.line
         return line.ts0 + (one.tick - line.tick0) * line.ms_per_tick > self._clock.now_ms() + AHEAD_MS

@@ -5,13 +5,10 @@ import platform
 from importlib.metadata import version
 
 from twin.bus.base import Bus
-from twin.errors import MessageInvalid
-from twin.events.control import RunControl
-from twin.events.head import decode_model
-from twin.events.topics import BY_NAME, full_name
+from twin.events.topics import full_name
 from twin.recording import black_box
 from twin.recording.levels import Selection
-from twin.run import RunView
+from twin.run import last_control
 
 CLOCK = (
     "log_time is the bus's timestamp, never going back within a partition; one that is missing, or more than 60 s "
@@ -54,26 +51,9 @@ def facts_of(bus: Bus, namespace: str, selection: Selection, now_ms: int) -> dic
             f"{', '.join(sorted(selection.held.values()))}: {black_box.KEPT_S:g} s before and after each alarm that is "
             f"raised, or on command; held in at most {black_box.MAX_BYTES >> 20} MiB, beyond it the oldest are dropped"
         )
-    control = last_control(bus, namespace, now_ms)
+    there = full_name("run.control", namespace) in bus.topics()
+    control = last_control(bus, namespace, now_ms) if there else None
     if control is not None:
         facts |= {name: str(getattr(control, name)) for name in _OF_THE_RUN}
     return facts
 
-
-def last_control(bus: Bus, namespace: str, now_ms: int) -> RunControl | None:
-    """Return what the owner of the run said last, ``None`` where there is none."""
-    topic = full_name("run.control", namespace)
-    if topic not in bus.topics():
-        return None
-    view = RunView()
-    reader = bus.follow(topic)
-    try:
-        for record in reader.read_up():
-            try:
-                _, control = decode_model(record.value, BY_NAME["run.control"].schema_id, RunControl)
-            except MessageInvalid:
-                continue  # who reads the run tells of it
-            view.accept(control, now_ms=now_ms)
-    finally:
-        reader.close()
-    return view.control

@@ -12,7 +12,7 @@ from twin.events.control import PlayerPhase, PlayerState, RunControl
 from twin.recording.choice import Choice, Racks
 from twin.recording.epochs import CONTROL, Epochs, control_in, tells_of
 from twin.recording.feed import Feed
-from twin.recording.item import NS_PER_MS
+from twin.recording.item import NS_PER_MS, Item
 from twin.recording.outlet import Outlet
 from twin.recording.reader import Recording
 from twin.recording.retelling import Lineage, Told, told_of
@@ -372,10 +372,11 @@ class Player:
             return False
         lineage, tick, control = None, -1, None
         if self._epochs is not None:
-            found, sure = self._feed.find(lambda item: item.time_ns >= target_ns and told_of(item).frame)
+            control = self._control_before(target_ns)
+            oldest = None if control is None else (control.run, control.epoch)
+            found, sure = self._feed.find(lambda item: item.time_ns >= target_ns and _is_frame_from(item, oldest))
             if found is None and not sure:
                 return False
-            control = self._control_before(target_ns)
             if found is not None:
                 first = told_of(found)
                 lineage, tick = first.lineage, first.tick
@@ -387,7 +388,6 @@ class Player:
         self._from = (target_ns, lineage, tick)
         self._racks = Racks()
         self._tick = (None, -1, 0)
-        self._schedule.set(target_ns, self._now_s())
         if self._epochs is not None and lineage is not None:
             self._epochs.forget()
             self._epochs.open(
@@ -395,8 +395,7 @@ class Player:
             )  # fmt: skip
             self._tell_jobs(target_ns)
         one = self._look()
-        if one is not None and one.item.time_ns < target_ns:
-            self._schedule.set(one.item.time_ns, self._now_s())
+        self._schedule.set(target_ns if one is None else min(target_ns, one.item.time_ns), self._now_s())
         self._enter(self._then)
         if self.phase == "paused" and lineage is not None:
             while self._tick[0] is None and (one := self._look(patient=True)) is not None:
@@ -495,3 +494,9 @@ class Player:
             moved_by=self.moved_by,
             note="; ".join(notes)[:1000],
         )
+
+
+def _is_frame_from(item: Item, oldest: Lineage | None) -> bool:
+    """Tell whether a message is a frame of an epoch or a later one: of older ones some may still come."""
+    one = told_of(item)
+    return one.frame and one.lineage is not None and (oldest is None or one.lineage >= oldest)

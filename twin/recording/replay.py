@@ -16,7 +16,7 @@ from twin.recording.steering import Handlers, Steering
 from twin.run import Clock, Heads, ReplayOwner, RunPlan, Tenure
 from twin.run.tenure import Answer
 
-LISTEN_EVERY_MS = 20
+LISTEN_EVERY_MS = 50
 OUT_OF_STEP_MS = 1000  # a wall clock that is set back is not waited for
 
 

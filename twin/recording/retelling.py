@@ -86,10 +86,13 @@ class Retelling:
         self.current = self.control = None
 
     def is_new(self, one: Told) -> bool:
-        """Tell whether a message begins another recorded epoch: a frame of one that is not known, and not older."""
+        """Tell whether a message begins another recorded epoch: a frame of one that is not known, and newer.
+
+        Ids of runs sort by their start. Frames of an older run still come when its readers were behind.
+        """
         if not one.frame or one.lineage is None or one.lineage in self._shown:
             return False
-        return self.current is None or one.lineage[0] != self.current[0] or one.lineage[1] > self.current[1]
+        return self.current is None or one.lineage > self.current
 
     def retell(self, one: Told) -> tuple[bytes, int] | None:
         """Return a message of ours as the replay sends it, and its display time [ms].

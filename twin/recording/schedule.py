@@ -95,7 +95,8 @@ class Schedule:
         while len(self._reached) > 2 and now_s - self._reached[1][0] >= REACHED_OVER_S:
             self._reached.popleft()
         began_s, began_ns = self._reached[0]
-        return (position_ns - began_ns) / 1e9 / (now_s - began_s) if now_s > began_s else 0.0
+        # A clock that was set back because something was late has reached nothing.
+        return max(0.0, (position_ns - began_ns) / 1e9 / (now_s - began_s)) if now_s > began_s else 0.0
 
 
 def check_speed(speed: float) -> None:
