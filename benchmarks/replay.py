@@ -1,4 +1,4 @@
-"""``colossus bench replay``: record a live run on a real Kafka, and play it: speed, timing, seeks, CPU, memory, size."""
+"""``colossus bench replay``: record a live run on a real Kafka, and play it: speed, timing, seeks, CPU, memory."""
 
 import gc
 import json

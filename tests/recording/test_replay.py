@@ -29,7 +29,7 @@ def ask(stage: Stage, verb: str, **params: Any) -> str | None:
     stage.controls()
     request = RunRequest(id=f"{verb}-{stage.clocks.ms}", verb=verb, by="trainee", params=params)  # type: ignore[arg-type]
     send(stage, "run.requests", request)
-    stage.pass_s(0.05)
+    stage.pass_s(0.12)
     return next((told.error for told in stage.controls() if told.answers == request.id), NO_ANSWER)
 
 
@@ -55,7 +55,7 @@ def test_every_epoch_is_told_of_before_a_second_has_passed(tmp_path: Path) -> No
         stage.start()
         for ms in (5000, 1000, 7000):
             stage.player.seek(stage.ns(ms))
-            stage.pass_s(0.1)
+            stage.pass_s(0.12)
         assert {told.epoch for told in stage.controls()} >= {1, 2, 3, 4}
 
 
@@ -77,7 +77,7 @@ def test_it_stops_when_its_run_is_taken(tmp_path: Path) -> None:
         taken = stage.controls()[-1].model_copy(update={"owner": "somebody", "epoch": 99})
         send(stage, "run.control", taken)
         with pytest.raises(LeaseLost):
-            stage.pass_s(0.1)
+            stage.pass_s(0.12)
         stage.controls()
         stage.replay.close()
         assert stage.controls() == [], "the lease is another's: nothing is said of its end"
@@ -194,7 +194,7 @@ def test_a_command_to_a_replay_is_refused_with_the_way_out_and_recorded_ones_are
         stage.start()
         stage.pass_s(0.5)
         send(stage, "commands", recorded.model_copy(update={"id": "new", "run": REPLAY}))
-        stage.pass_s(0.1)
+        stage.pass_s(0.12)
         results = [
             decode_model(record.value, "command_results/1", CommandResult)[1]
             for record in stage.came()
@@ -208,7 +208,7 @@ def test_a_broken_request_is_kept_aside(tmp_path: Path) -> None:
     with Stage(tmp_path, seconds(0, 3)) as stage:
         stage.start()
         stage.bus.publish("run.requests", b"nonsense", key=b"k")
-        stage.pass_s(0.1)
+        stage.pass_s(0.12)
         (letter,) = [
             decode_model(record.value, "dead.letter/1", DeadLetter)[1]
             for record in stage.came()

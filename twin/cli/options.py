@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twin.stack import Entrance
 
 _PAST = re.compile(r"^-(\d+(?:\.\d+)?)([smhd])$")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 SiteOption = Annotated[str, typer.Option("--site", help="A site of `colossus site list`, or a path to a site file.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="As-built values and chance follow from it.")]
@@ -54,7 +54,7 @@ def past_ms(text: str | None, now_ms: int) -> int | None:
     match = _PAST.fullmatch(text)
     if match is None:
         raise SettingInvalid(f"--from {text!r} is not allowed: write how long ago, such as -90s, -30m, -6h or -2d")
-    return int(now_ms - 1000 * float(match[1]) * _UNIT_S[match[2]])
+    return int(now_ms - 1000 * float(match[1]) * UNIT_S[match[2]])
 
 
 def plan_of_flags(

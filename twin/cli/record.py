@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twin.cli.options import process_name
+from twin.cli.options import UNIT_S, process_name
 from twin.errors import RecordingError, SettingInvalid
 from twin.process import stop_on_signal
 from twin.settings import load_settings
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from twin.recording.size import Expected
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _GB, _MB = 1e9, 1e6
 LOOK_EVERY_S = 0.5
 
@@ -111,7 +110,7 @@ def duration_s(text: str) -> float:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise SettingInvalid(f"--for {text!r} is not allowed: write how long, such as 90s, 30m, 6h or 2d")
-    return float(match[1]) * _UNIT_S[match[2]]
+    return float(match[1]) * UNIT_S[match[2]]
 
 
 def _tell_size(expected: "Expected") -> None:

@@ -10,7 +10,7 @@ from twin.bus.base import Bus
 from twin.console.library import FOLDER
 from twin.console.problems import problem
 from twin.errors import TwinError, explain
-from twin.recording.facts import facts_of
+from twin.recording.facts import ask_for_snapshot, facts_of
 from twin.recording.levels import select
 from twin.recording.recorder import Recorder
 from twin.recording.writer import RecordingWriter
@@ -74,6 +74,8 @@ class RecorderDesk:
                 )
                 undo.pop_all()
             self._writer, self._recorder, self._began_ms, self._error = writer, recorder, now_ms, None
+            if instructor:
+                ask_for_snapshot(self._bus, self._namespace, now_ms)
             self._stop.clear()
             until_ms = None if seconds is None else now_ms + round(1000 * seconds)
             self._thread = threading.Thread(target=self._run, args=(recorder, until_ms), name="recorder", daemon=True)

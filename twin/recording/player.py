@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from twin.errors import RecordingError
-from twin.events.control import PlayerPhase, PlayerState, RunControl
+from twin.events.control import PlayerPhase, PlayerState
 from twin.recording.choice import Choice, Racks
 from twin.recording.epochs import CONTROL, Epochs, control_in, tells_of
 from twin.recording.feed import Feed
@@ -224,8 +224,8 @@ class Player:
 
     @property
     def lineage(self) -> Lineage | None:
-        """The recorded run and epoch that is played now."""
-        return None if self._epochs is None else self._epochs.current
+        """The recorded run and epoch that is played."""
+        return self._epochs.current if self._epochs else None
 
     @property
     def position_ns(self) -> int:
@@ -372,7 +372,8 @@ class Player:
             return False
         lineage, tick, control = None, -1, None
         if self._epochs is not None:
-            control = self._control_before(target_ns)
+            last = self.recording.last_before(target_ns, CONTROL)
+            control = last and control_in(last)
             oldest = None if control is None else (control.run, control.epoch)
             found, sure = self._feed.find(lambda item: item.time_ns >= target_ns and _is_frame_from(item, oldest))
             if found is None and not sure:
@@ -402,10 +403,6 @@ class Player:
                 self._send(one, self._now_s())  # who stands sees the tick on which he stands
             self._finish_tick()
         return True
-
-    def _control_before(self, time_ns: int) -> RunControl | None:
-        item = self.recording.last_before(time_ns, CONTROL)
-        return None if item is None else control_in(item)
 
     def _tell_jobs(self, time_ns: int) -> None:
         """Send the last table of jobs from before a jump: it comes in full every ten seconds only."""

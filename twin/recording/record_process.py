@@ -12,7 +12,7 @@ from twin.bus.access import kafka_access
 from twin.bus.kafka import KafkaBus
 from twin.errors import TwinError, explain
 from twin.process import Health, HealthDoor, stop_on_signal, watching
-from twin.recording.facts import facts_of
+from twin.recording.facts import ask_for_snapshot, facts_of
 from twin.recording.levels import select
 from twin.recording.recorder import Recorder
 from twin.recording.size import Expected, expect
@@ -132,6 +132,8 @@ def run_recorder(
                 recorder.black_box.dropped_n,
             )
 
+        if wanted.instructor:
+            ask_for_snapshot(bus, settings.namespace, began_ms)
         health.fact("file", lambda: str(wanted.path))
         health.fact("bytes", lambda: writer.bytes_written)
         health.fact("messages", writer.counts.total)
