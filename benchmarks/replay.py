@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ from twin.recording.writer import RecordingWriter
 from twin.run import ReplayOwner, SystemClock, new_run_id, utc_text
 from twin.settings import Settings
 
-NAMESPACE = "bench-replay"
 WARM_UP_S = 15.0
 LOOK_S = 0.2
 SEEKS_N = 40
@@ -75,7 +74,7 @@ def run_replay(settings: Settings, site: str, *, seconds: int, minutes: int) -> 
     Parameters
     ----------
     settings
-        Where Kafka is; topics of the namespace ``bench-replay`` are made there.
+        Where Kafka is; topics of a namespace of its own are made there, and deleted at the end.
     site
         What runs.
     seconds
@@ -95,21 +94,24 @@ def run_replay(settings: Settings, site: str, *, seconds: int, minutes: int) -> 
     TwinError
         There is no Kafka.
     """
-    with closing(KafkaBus(kafka_access(settings), name="bench")) as bus, tempfile.TemporaryDirectory() as name:
-        bus.create_topics(TOPICS, NAMESPACE)
+    namespace = f"bench-{random.getrandbits(32):08x}"
+    with ExitStack() as stack:
+        bus = stack.enter_context(closing(KafkaBus(kafka_access(settings), name="bench")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bus.create_topics(TOPICS, namespace)
+        stack.callback(bus.delete_topics, TOPICS, namespace)
         gc.freeze()  # as a player does
-        folder = Path(name)
         figures: dict[str, Any] = {"site": site, "seconds": seconds, "minutes": minutes}
-        figures |= _record(settings, site, folder, seconds)
-        figures |= _play(bus, folder / "full.mcap")
+        figures |= _record(namespace, site, folder, seconds)
+        figures |= _play(bus, namespace, folder / "full.mcap")
         long = folder / "long.mcap"
         figures |= _lengthen(folder / "full.mcap", long, minutes)
-        figures |= _play_long(bus, long)
+        figures |= _play_long(bus, namespace, long)
         return figures
 
 
-def _record(settings: Settings, site: str, folder: Path, seconds: int) -> dict[str, Any]:
-    environment = {"COLOSSUS_NAMESPACE": NAMESPACE, "COLOSSUS_DATA_DIR": str(folder)}
+def _record(namespace: str, site: str, folder: Path, seconds: int) -> dict[str, Any]:
+    environment = {"COLOSSUS_NAMESPACE": namespace, "COLOSSUS_DATA_DIR": str(folder)}
     fleet = Fleet(environment, folder)
     figures: dict[str, Any] = {}
     try:
@@ -164,13 +166,15 @@ def _recorded(fleet: Fleet, path: Path, flags: tuple[str, ...], seconds: int) ->
 class _Stand:
     """A player on the bus, in this process."""
 
-    def __init__(self, bus: KafkaBus, path: Path, *, speed: float, topics: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, bus: KafkaBus, namespace: str, path: Path, *, speed: float, topics: tuple[str, ...] = ()
+    ) -> None:
         clock = SystemClock()
         self._bus = bus
         self.recording = Recording(path)
         plan = plan_from(self.recording, speed)
         owner = None if plan is None else ReplayOwner(plan, "bench")
-        outlet = BusOutlet(bus, NAMESPACE, recorded_partitions(self.recording), original_time=False)
+        outlet = BusOutlet(bus, namespace, recorded_partitions(self.recording), original_time=False)
         outlet.check(Choice(topics=topics).topics_of(self.recording.counts))
         self.player = Player(
             self.recording,
@@ -183,7 +187,7 @@ class _Stand:
             may_go_on=lambda: bus.unsent_ratio() < UNSENT_MAX_RATIO,
             speed=speed,
         )
-        self.replay = Replay(bus, NAMESPACE, self.player, clock, _Nobody(), stays=True)
+        self.replay = Replay(bus, namespace, self.player, clock, _Nobody(), stays=True)
         self.replay.start(new_run_id(utc_text(clock.now_ms()), random.getrandbits(16)))
         self.load = _Load(psutil.Process())
         self._wait = threading.Event()
@@ -219,9 +223,9 @@ class _Nobody:
         """Do nothing."""
 
 
-def _play(bus: KafkaBus, path: Path) -> dict[str, Any]:
+def _play(bus: KafkaBus, namespace: str, path: Path) -> dict[str, Any]:
     """Play at real time, and as fast as possible."""
-    stand = _Stand(bus, path, speed=1.0)
+    stand = _Stand(bus, namespace, path, speed=1.0)
     stand.until("playing")
     stand.load.begin()
     played_s = stand.until("ended")
@@ -234,11 +238,11 @@ def _play(bus: KafkaBus, path: Path) -> dict[str, Any]:
         "rss_mb": round(stand.load.rss_mb, 1),
     }
     stand.close()
-    return figures | {"speed_max": _speed_max(bus, path, ())}
+    return figures | {"speed_max": _speed_max(bus, namespace, path, ())}
 
 
-def _speed_max(bus: KafkaBus, path: Path, topics: tuple[str, ...]) -> float:
-    stand = _Stand(bus, path, speed=0.0, topics=topics)
+def _speed_max(bus: KafkaBus, namespace: str, path: Path, topics: tuple[str, ...]) -> float:
+    stand = _Stand(bus, namespace, path, speed=0.0, topics=topics)
     stand.until("playing")
     began_s = time.monotonic()
     stand.until("ended")
@@ -263,6 +267,8 @@ def _shifted(recording: Recording, n: int, length_ns: int) -> Iterator[Item]:
     ticks = round(n * length_ns / 1e9)
     shift_ms = n * length_ns // NS_PER_MS
     for item in recording.items():
+        if n and item.topic == "run.control" and item.time_ns == recording.start_ns:
+            continue  # what the topic held at the start
         value = item.value
         found = told(value) if item.topic in BY_NAME and n else None
         if found is not None and value is not None:
@@ -274,9 +280,9 @@ def _shifted(recording: Recording, n: int, length_ns: int) -> Iterator[Item]:
         )
 
 
-def _play_long(bus: KafkaBus, path: Path) -> dict[str, Any]:
+def _play_long(bus: KafkaBus, namespace: str, path: Path) -> dict[str, Any]:
     opened_s = time.monotonic()
-    stand = _Stand(bus, path, speed=1.0)
+    stand = _Stand(bus, namespace, path, speed=1.0)
     stand.until("playing")
     opened_s = time.monotonic() - opened_s
     chance = random.Random(7)  # noqa: S311
@@ -296,6 +302,6 @@ def _play_long(bus: KafkaBus, path: Path) -> dict[str, Any]:
         "seek_p50_s": round(float(np.quantile(took_s, 0.5)), 3),
         "seek_p95_s": round(float(np.quantile(took_s, 0.95)), 3),
         "seek_max_s": round(max(took_s), 3),
-        "speed_max_light": _speed_max(bus, path, LIGHT),
+        "speed_max_light": _speed_max(bus, namespace, path, LIGHT),
         "rss_max_mb": round(max(rss_mb, psutil.Process().memory_info().rss / 1e6), 1),
     }

@@ -3,7 +3,7 @@
 import gc
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from producers.comparison import Comparison
@@ -12,7 +12,7 @@ from producers.pace import Pace
 from producers.takeover import Takeover
 from twin.bus.access import kafka_access
 from twin.bus.kafka import KafkaBus, connected
-from twin.errors import RecordingError, RunActive, UnknownTopic
+from twin.errors import BusError, RecordingError, RunActive, UnknownTopic
 from twin.events.layout import FrameLayout
 from twin.events.topics import full_name
 from twin.process import Health, HealthDoor, stop_on_signal, watching
@@ -24,7 +24,8 @@ from twin.settings import Settings
 from twin.site import load_site
 
 UNSENT_MAX_RATIO = 0.5
-FLUSH_S = 30.0
+FLUSH_S = 30.0  # how long what has been played may take to go out
+LEAVE_S = 3.0  # the same of a process that is told to end
 
 
 def run_replay(
@@ -93,8 +94,9 @@ def run_replay(
         health.enter("ok")
         on_started("" if first.owner is None else first.owner.run, door.url)
         host.run(first, stop, watcher if takeover is None else _AtItsEnd(host, watcher, takeover))
-        bus.flush(FLUSH_S)
-        return dict(bus.lost_n)
+        with suppress(BusError):  # what has not gone out by then is lost, and counted as the bus closes
+            bus.flush(LEAVE_S if stop.is_set() else FLUSH_S)
+    return dict(bus.lost_n)
 
 
 class _AtItsEnd:

@@ -1,7 +1,12 @@
 """A namespace of its own on the real servers: processes, what they are asked, and what the topics say of it all."""
 
+import os
 import secrets
+import signal
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +31,58 @@ from twin.store.influx_setup import init
 LOOK_EVERY_S = 0.2
 FOREIGN = b"foreign"  # key of what tests put between the messages of the twin
 Tick = tuple[str, int, int]  # run, epoch, tick
+STOP_S = 60.0
+
+
+class Verb:
+    """A command line ``colossus …``, as a user starts it; it ends by itself, or is ended."""
+
+    def __init__(self, words: tuple[str, ...], environment: dict[str, str], log: Path) -> None:
+        self._log = log
+        self._last_line = ""
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "twin", *words],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=os.environ | {"COLOSSUS_HEALTH_PORT": "0"} | environment,
+                start_new_session=True,
+            )
+
+    def read_line(self) -> str:
+        """Return the next line that it printed."""
+        assert self._process.stdout is not None
+        self._last_line = self._process.stdout.readline()
+        assert self._last_line, self.log()
+        return self._last_line
+
+    def health(self) -> dict[str, object]:
+        """Ask how it does; the last line that was read ends with its address."""
+        with urllib.request.urlopen(self._last_line.split()[-1], timeout=5) as answer:  # noqa: S310
+            told: dict[str, object] = orjson.loads(answer.read())
+        return told
+
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """End it; return its exit code, and what it printed that nobody has read."""
+        self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self, seconds: float = STOP_S) -> tuple[int, str]:
+        """Wait for its own end; return the same."""
+        try:
+            said, _ = self._process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            raise
+        return self._process.returncode, said
 
 
 class Theatre:
@@ -50,6 +107,7 @@ class Theatre:
         self.fleet = Fleet(self.environment, folder)
         self._follower = self.bus.follow(self.name("run.control"))
         self.controls: list[RunControl] = []
+        self._verbs: list[Verb] = []
 
     def name(self, topic: str) -> str:
         return full_name(topic, self.namespace)
@@ -62,6 +120,12 @@ class Theatre:
         members = [self.fleet.begin(kind, name, "--site", self.site.id) for kind, name in workers]
         for member in members:
             member.wait_started()
+
+    def verb(self, *words: str, **environment: str) -> Verb:
+        """Start a command line that is none of the processes which must go on."""
+        log = self.folder / f"{words[0]}-{len(self._verbs)}.log"
+        self._verbs.append(Verb(words, self.environment | environment, log))
+        return self._verbs[-1]
 
     def until(self, so: Callable[[], bool], seconds: float, what: str) -> None:
         """Wait for something; every process that is not ended on purpose must go on."""
@@ -197,9 +261,16 @@ class Theatre:
         except AssertionError as exc:
             raise AssertionError(f"{exc}; still unread: {lags}") from exc
 
+    def end_verbs(self) -> None:
+        """End the command lines that still run."""
+        for verb in self._verbs:
+            if verb.runs():
+                verb.end()
+
     def close(self) -> None:
+        self.end_verbs()
         self.fleet.end_all()
         self.store.close()
         # A broker that is started again loads every partition that there is.
-        self.bus._admin.delete_topics([self.name(topic.name) for topic in TOPICS])
+        self.bus.delete_topics(TOPICS, self.namespace)
         self.bus.close()

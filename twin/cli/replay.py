@@ -154,12 +154,15 @@ def takeover(
 
     with Keys() as pressed:
         bar = Bar(pressed, time.monotonic)
-        run_replay(
+        lost = run_replay(
             load_settings(), wish, name=process_name("player"), clock=SystemClock(), now_s=time.monotonic,
             on_started=lambda run, url: typer.echo(f"run {run}: {file.name} up to {at}; {url}"), watcher=bar,
             takeover=taken_over, on_comparison=print_comparison,
         )  # fmt: skip
         bar.clear()
+    if lost:
+        typer.echo(f"{sum(lost.values())} messages were lost")
+        raise typer.Exit(1)
 
 
 def _span(recording: "Recording", start: str | None, end: str | None, loop: tuple[str, str] | None) -> "Range":
@@ -181,14 +184,12 @@ def _span(recording: "Recording", start: str | None, end: str | None, loop: tupl
 
 def rehearsal(recording: "Recording", choice: "Choice", span: "Range", speed: float) -> list[str]:
     """Say what would be played: messages and bytes by topic, and how long it takes."""
+    from twin.recording.replay import rehearse
+
     topics = choice.topics_of(recording.counts)
-    counts: dict[str, tuple[int, int]] = {}
-    for item in recording.items(span.start_ns, span.end_ns, topics):
-        if choice.wants_key(item.key):
-            n, size = counts.get(item.topic, (0, 0))
-            counts[item.topic] = (n + 1, size + item.bytes_n)
+    counts, sizes = rehearse(recording, choice, span)
     lines = [f"{'topic':<26}{'messages':>10}{'MB':>10}"]
-    lines += [f"{topic:<26}{n:>10}{size / 1e6:>10.2f}" for topic, (n, size) in sorted(counts.items())]
+    lines += [f"{topic:<26}{counts[topic]:>10}{sizes[topic] / 1e6:>10.2f}" for topic in sorted(topics)]
     left_out = sorted(set(recording.counts) - topics)
     if left_out:
         lines.append(f"left out: {', '.join(left_out)}")

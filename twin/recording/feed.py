@@ -3,13 +3,14 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Collection
-from itertools import islice
+from itertools import chain, islice
 
 from twin.errors import RecordingInvalid
 from twin.recording.item import Item
 from twin.recording.reader import Damage, Recording
 
 AHEAD_MAX_BYTES = 32 << 20
+TAKEN_TOLD_BYTES = 1 << 20  # the reader hears of what was taken so often
 
 
 class Feed:
@@ -40,6 +41,8 @@ class Feed:
         self._end_ns = end_ns
         self._ahead_bytes = ahead_bytes
         self._changed = threading.Condition()
+        self._ready: deque[Item] = deque()  # taken over from the items below: no lock is needed for them
+        self._taken_bytes = 0
         self._items: deque[Item] = deque()
         self._bytes = 0
         self._start_ns: int | None = None  # where the thread is to begin anew
@@ -56,8 +59,9 @@ class Feed:
         with self._changed:
             self._generation += 1
             self._start_ns = start_ns
+            self._ready.clear()
             self._items.clear()
-            self._bytes = 0
+            self._bytes = self._taken_bytes = 0
             self._exhausted = False
             self._changed.notify_all()
 
@@ -69,18 +73,22 @@ class Feed:
         RecordingInvalid
             The reading failed.
         """
-        with self._changed:
-            self._check()
-            return self._items[0] if self._items else None
+        if not self._ready:
+            with self._changed:
+                self._check()
+                self._ready, self._items = self._items, self._ready
+        return self._ready[0] if self._ready else None
 
     def pop(self) -> Item:
-        """Take the next message."""
-        with self._changed:
-            item = self._items.popleft()
-            self._bytes -= item.bytes_n
-            if self._bytes < self._ahead_bytes:
+        """Take the message of :meth:`head`."""
+        item = self._ready.popleft()
+        self._taken_bytes += item.bytes_n
+        if not self._ready or self._taken_bytes >= TAKEN_TOLD_BYTES:
+            with self._changed:
+                self._bytes -= self._taken_bytes
+                self._taken_bytes = 0
                 self._changed.notify_all()
-            return item
+        return item
 
     def find(self, wanted: Callable[[Item], bool], *, upto_ns: int | None = None) -> tuple[Item | None, bool]:
         """Look ahead for a message.
@@ -98,7 +106,7 @@ class Feed:
         """
         with self._changed:
             self._check()
-            for item in self._items:
+            for item in chain(self._ready, self._items):
                 if upto_ns is not None and item.time_ns > upto_ns:
                     return None, True
                 if wanted(item):
@@ -110,12 +118,16 @@ class Feed:
         """Whether nothing is left."""
         with self._changed:
             self._check()
-            return self._exhausted and not self._items
+            return self._exhausted and not (self._ready or self._items)
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something has been read, or nothing is left."""
+
+        def come() -> bool:
+            return bool(self._ready or self._items) or self._exhausted or self._error is not None
+
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._exhausted or self._error is not None, timeout_s)
+            self._changed.wait_for(come, timeout_s)
 
     def close(self) -> None:
         """Stop reading."""

@@ -412,6 +412,7 @@ class Player:
         one = told_of(item)
         if one.lineage is not None and (told := self._epochs.retell(replace(one, frame=False))) is not None:
             self._outlet.send(item, told[0])
+            self.sent_n += 1
 
     def _begins_epoch(self, one: Told) -> bool:
         return self._epochs is not None and self._epochs.begins(one)

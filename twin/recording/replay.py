@@ -1,6 +1,8 @@
 """A replay as a run of a namespace: lease, requests, and the player between them."""
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Mapping
 
 import pydantic
@@ -10,8 +12,11 @@ from twin.errors import MessageInvalid, RecordingInvalid, RunError
 from twin.events.control import RunControl
 from twin.events.head import decode_model
 from twin.events.topics import BY_NAME
+from twin.recording.choice import Choice
+from twin.recording.item import Item
 from twin.recording.player import Player
 from twin.recording.reader import Recording
+from twin.recording.span import Range
 from twin.recording.steering import Handlers, Steering
 from twin.run import Clock, Heads, ReplayOwner, RunPlan, Tenure
 from twin.run.tenure import Answer
@@ -73,6 +78,57 @@ def recorded_partitions(recording: Recording) -> dict[str, int]:
         return {str(topic): int(count) for topic, count in json.loads(told).items()}
     except (ValueError, AttributeError, TypeError) as exc:
         raise RecordingInvalid(f"{recording.path} tells of its topics as {told[:80]!r}") from exc
+
+
+def rehearse(recording: Recording, choice: Choice, span: Range) -> tuple[Counter[str], Counter[str]]:
+    """Play into nothing; return how many messages and bytes would be sent, by topic.
+
+    Raises
+    ------
+    RecordingInvalid
+        It cannot be played.
+    """
+    nowhere, clock = _Nowhere(), _Hurry()
+    plan = plan_from(recording, 0.0)
+    owner = None if plan is None else ReplayOwner(plan, "rehearsal")
+    if owner is not None:
+        owner.begin_replay("", seen=None, now_ms=clock.now_ms())
+    once = span.with_loop(None)
+    player = Player(
+        recording, choice, once, nowhere, owner,
+        clock=clock, now_s=lambda: 0.0, may_go_on=lambda: True, speed=0.0,
+    )  # fmt: skip
+    wait = threading.Event()
+    try:
+        player.play()
+        while player.phase != "ended":
+            wait.wait(player.turn())
+    finally:
+        player.close()
+    return nowhere.counts, nowhere.sizes
+
+
+class _Nowhere:
+    """An outlet that counts."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
+
+    def send(self, item: Item, _: bytes | None) -> None:
+        self.counts[item.topic] += 1
+        self.sizes[item.topic] += item.bytes_n
+
+
+class _Hurry:
+    """A wall clock on which a millisecond passes whenever somebody looks: nobody waits for it."""
+
+    def __init__(self) -> None:
+        self._ms = 0
+
+    def now_ms(self) -> int:
+        self._ms += 1
+        return self._ms
 
 
 class Replay:
