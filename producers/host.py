@@ -15,7 +15,7 @@ from producers.families import PRODUCERS
 from producers.loop import Loop
 from producers.takeover import Takeover, take_over
 from twin.bus.base import Bus
-from twin.errors import PlantError, RecordingError, RunError
+from twin.errors import PlantError, RecordingError, RunError, SiteInvalid
 from twin.events.layout import FrameLayout
 from twin.recording.choice import Choice
 from twin.recording.outlet import BusOutlet
@@ -125,11 +125,13 @@ class Host:
         self._families = families
         self._next: Callable[[], Source] | None = None
         self._source: Source | None = None
+        self._plan: RunPlan | None = None
         self._made: tuple[Takeover, Loop] | None = None
         self._on_comparison = on_comparison
 
     def loop(self, plan: RunPlan, site: Site) -> Loop:
         """Build the loop of a plant; nothing runs yet."""
+        self._plan = plan
         layout = FrameLayout(site)
         return Loop(
             self._bus,
@@ -187,22 +189,47 @@ class Host:
         source: Source | None = first
         while source is not None:
             self._source = source
+            broken = False
             try:
-                while not (stop.is_set() or source.done):
-                    wait_s = source.turn()
-                    if watcher is not None:
-                        watcher.look(source)
-                    if wait_s > 0:
-                        stop.wait(min(wait_s, TURN_MAX_S))
-                if watcher is not None:
-                    watcher.ended(source)
+                self._turn(source, stop, watcher)
+            except RecordingError as exc:
+                if self._site is None:
+                    raise
+                logger.error("replay=broken reason=%s", exc)  # noqa: TRY400  (told in one line)
+                broken = True
             finally:
                 source.close()
                 if isinstance(source, Replay):
                     source.player.recording.close()
             self._conclude(source)
-            following, self._next = self._next, None
-            source = None if following is None or stop.is_set() else following()
+            source = self._following(stop, broken=broken)
+
+    @staticmethod
+    def _turn(source: Source, stop: threading.Event, watcher: Watcher | None) -> None:
+        while not (stop.is_set() or source.done):
+            wait_s = source.turn()
+            if watcher is not None:
+                watcher.look(source)
+            if wait_s > 0:
+                stop.wait(min(wait_s, TURN_MAX_S))
+        if watcher is not None:
+            watcher.ended(source)
+
+    def _following(self, stop: threading.Event, *, broken: bool) -> Source | None:
+        """Begin what was asked to follow; where that is not possible any more, the plant that ran last."""
+        following, self._next = self._next, None
+        if stop.is_set() and self._made is None:
+            return None
+        if following is None and not broken:
+            return None
+        try:
+            if following is not None:
+                return following()  # one that was taken over must end as well: its run has no other owner
+        except (RecordingError, RunError) as exc:
+            if self._site is None:
+                raise
+            logger.error("run=not_begun reason=%s", exc)  # noqa: TRY400
+        return None if self._site is None or self._plan is None else self.begin(self._plan, self._site)
 
     def facts(self) -> dict[str, Any]:
         """Return what runs now, for who asks how the process does."""
@@ -220,16 +247,7 @@ class Host:
         return new_run_id(utc_text(self._clock.now_ms()), secrets.randbits(16))
 
     def _player(self, recording: Recording, wish: Wish) -> Player:
-        plan = plan_from(recording, wish.speed)
-        if plan is not None:
-            self._check_site(plan)
-        topics = wish.choice.topics_of(recording.counts)
-        if not topics:
-            held = ", ".join(sorted(recording.counts)) or "nothing"
-            raise RecordingError(f"{recording.path} holds nothing of what was chosen, but {held}")
-        partitions = recorded_partitions(recording)
-        outlet = BusOutlet(self._bus, self._namespace, partitions, original_time=wish.original_time)
-        outlet.check(topics)
+        plan, outlet = self._playable(recording, wish)
         owner = None if plan is None else ReplayOwner(plan, self._owner_name)
         return Player(
             recording,
@@ -243,6 +261,26 @@ class Host:
             speed=wish.speed,
             original_time=wish.original_time,
         )
+
+    def _playable(self, recording: Recording, wish: Wish) -> tuple[RunPlan | None, BusOutlet]:
+        """Return the plan of a replay, and where it sends to.
+
+        Raises
+        ------
+        RecordingError
+            There is nothing to play, no topic to play it into, or it is of another site.
+        """
+        plan = plan_from(recording, wish.speed)
+        if plan is not None:
+            self._check_site(plan)
+        topics = wish.choice.topics_of(recording.counts)
+        if not topics:
+            held = ", ".join(sorted(recording.counts)) or "nothing"
+            raise RecordingError(f"{recording.path} holds nothing of what was chosen, but {held}")
+        partitions = recorded_partitions(recording)
+        outlet = BusOutlet(self._bus, self._namespace, partitions, original_time=wish.original_time)
+        outlet.check(topics)
+        return plan, outlet
 
     def _check_site(self, plan: RunPlan) -> None:
         if self._site is not None and plan.site_crc != self._site.crc:
@@ -258,13 +296,9 @@ class Host:
             wish = self._wish(params)
             try:
                 with Recording(wish.path) as recording:
-                    plan = plan_from(recording, wish.speed)
-            except RecordingError as exc:
-                raise RunError(str(exc)) from exc
-            if plan is None:
-                raise RunError(f"{wish.path.name} holds no run: it can be played by `colossus replay` alone")
-            try:
-                self._check_site(plan)
+                    if plan_from(recording, wish.speed) is None:
+                        raise RunError(f"{wish.path.name} holds no run: it can be played by `colossus replay` alone")
+                    self._playable(recording, wish)
             except RecordingError as exc:
                 raise RunError(str(exc)) from exc
             self._next = lambda: self.replay(wish)
@@ -316,7 +350,7 @@ class Host:
         plan = replay.player.owner.plan if replay.player.owner is not None else None
         if plan is None:
             raise RecordingError("foreign messages have no plant: nothing can be taken over")
-        site = self._site or load_site(plan.site)
+        site = self._site or _site_of(plan)
         made = take_over(replay, time_ns, site, self._folder / "snapshots", self._clock)
         loop = self.loop(made.plan, site)
 
@@ -345,7 +379,8 @@ class Host:
         path = self._folder / TAKEOVERS / f"{made.run}.json"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(comparison.as_dict(), indent=1), encoding="utf-8")
+            told = comparison.as_dict() | {"lines": comparison.lines()}
+            path.write_text(json.dumps(told, indent=1), encoding="utf-8")
         except OSError as exc:
             logger.warning("takeover=unsaved path=%s reason=%s", path, exc)
         self._on_comparison(comparison, path)
@@ -365,6 +400,13 @@ class _Handlers:
     def take_over(self, time_ns: int | None) -> None:
         """Rebuild the recorded plant; it runs next."""
         self._host.take_over(self._replay(), time_ns)
+
+
+def _site_of(plan: RunPlan) -> Site:
+    try:
+        return load_site(plan.site)
+    except SiteInvalid as exc:
+        raise RecordingError(f"the site of the recording is not known here: {exc}") from exc
 
 
 def _of(params: dict[str, Any], name: str, kind: type, otherwise: Any) -> Any:

@@ -124,7 +124,7 @@ class Loop:
         if (seen.run, seen.epoch) != (left.control.run, left.control.epoch):
             raise RunActive(f"run {left.control.run} has gone on as {seen.run}, epoch {seen.epoch}, of {seen.owner}")
         held_n = sum(action.tick == left.plant.tick for action in left.log)
-        reference = left.snapshots.save(left.plant, left.branch, held_n=held_n)
+        reference = left.reference or left.snapshots.save(left.plant, left.branch, held_n=held_n)
         seen = seen.model_copy(update={"epoch": left.epoch, "state": left.control.state})
         self.owner.resume_crashed(seen, tick=left.plant.tick - 1, now_ms=now_ms)
         self.plant = left.plant

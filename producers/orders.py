@@ -181,6 +181,10 @@ class Orders:
         except (CommandRejected, InjectRejected) as exc:
             reason = str(exc)
         if isinstance(action, TimedInject):
+            self._ids[name] = None  # it comes back to us
+            self._publisher.message(
+                "instructor.injects", action.target, self._inject_of(name, action), tick=plant.tick, ts=ts
+            )
             self._tell_truth(name, action, plant, ts, reason)
             return
         command = Command(
@@ -188,6 +192,12 @@ class Orders:
             expires_ms=0,
         )  # fmt: skip
         self.answer(command, plant.tick, ts, reason=reason)
+
+    def _inject_of(self, name: str, action: TimedInject) -> Inject:
+        return Inject(
+            id=name, run=self._owner.run, kind=action.kind, target=action.target, severity=action.severity,
+            ramp_s=action.ramp_s, delay_s=action.delay_s, hold_s=action.hold_s, params=dict(action.params),
+        )  # fmt: skip
 
     def _inject(self, record: Record, plant: Plant, ts: int) -> None:
         order = self._read(record, Inject)

@@ -3,7 +3,7 @@
 import gc
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from producers.comparison import Comparison
@@ -11,7 +11,7 @@ from producers.host import Host, Source, Watcher, Wish
 from producers.pace import Pace
 from producers.takeover import Takeover
 from twin.bus.access import kafka_access
-from twin.bus.kafka import KafkaBus, connected
+from twin.bus.kafka import UNSENT_MAX_BYTES, KafkaBus, connected
 from twin.errors import BusError, RecordingError, RunActive, UnknownTopic
 from twin.events.layout import FrameLayout
 from twin.events.topics import full_name
@@ -39,6 +39,7 @@ def run_replay(
     watcher: Watcher,
     takeover: Callable[[Takeover], None] | None = None,
     on_comparison: Callable[[Comparison, Path], None] = lambda *_: None,
+    on_unsent: Callable[[str], object] = lambda _: None,
 ) -> dict[str, int]:
     """Play a recording until its end, a signal, or somebody ends its run; then all is sent and the lease is free.
 
@@ -60,6 +61,8 @@ def run_replay(
         Take the recorded run over where the player comes to its end, and tell of it.
     on_comparison
         Told what was made of a takeover.
+    on_unsent
+        Told how much had not gone out when it could not be waited for any longer.
 
     Returns
     -------
@@ -94,9 +97,11 @@ def run_replay(
         health.enter("ok")
         on_started("" if first.owner is None else first.owner.run, door.url)
         host.run(first, stop, watcher if takeover is None else _AtItsEnd(host, watcher, takeover))
-        with suppress(BusError):  # what has not gone out by then is lost, and counted as the bus closes
+        try:
             bus.flush(LEAVE_S if stop.is_set() else FLUSH_S)
-    return dict(bus.lost_n)
+        except BusError as exc:
+            on_unsent(f"the last {round(bus.unsent_ratio() * UNSENT_MAX_BYTES)} bytes have not gone out: {exc}")
+        return dict(bus.lost_n)
 
 
 class _AtItsEnd:

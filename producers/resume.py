@@ -44,6 +44,8 @@ class Left:
         Orders without an answer, in their order.
     to_come
         What will happen in its tick, whoever sits at the desk.
+    reference
+        The snapshot of ``plant``, if one has been saved.
     """
 
     control: RunControl
@@ -55,6 +57,7 @@ class Left:
     answered: frozenset[str]
     waiting: list[Record]
     to_come: list[Action] = field(default_factory=list)
+    reference: SnapshotReference | None = None
 
 
 def plan_of(control: RunControl) -> RunPlan:
@@ -101,7 +104,12 @@ def find_left(
     """
     topics = _Topics(bus, namespace)
     past = Past(topics, control.run)
-    told = past.of("instructor.snapshots", SnapshotReference)
+    # A replay that was taken over has told of the recorded run's snapshots, too: they lie with that run.
+    told = [
+        (head, reference)
+        for head, reference in past.of("instructor.snapshots", SnapshotReference)
+        if Path(reference.path).parent.name == control.run
+    ]
     # Each branch of a run begins with a snapshot: what has been saved, published and applied in its epochs is of it.
     branch = max((reference.branch for _, reference in told), default=0)
     saved = [(head.epoch, reference) for head, reference in told if reference.branch == branch]

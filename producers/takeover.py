@@ -10,7 +10,7 @@ from producers.past import Action
 from producers.rebuild import Rebuilt, check, rebuild
 from producers.resume import Left
 from producers.snapshots import Snapshots
-from twin.errors import TakeoverRefused
+from twin.errors import RunError, TakeoverRefused
 from twin.recording.reader import Recording
 from twin.recording.replay import Replay
 from twin.run import Clock, RunPlan
@@ -121,15 +121,22 @@ def take_over(replay: Replay, time_ns: int | None, site: Site, snapshots: Path, 
         automatic_operator=False,
     )
     rebuilt.plant.automatic_operator = False
+    saved = Snapshots(snapshots / owner.run, site)
+    try:
+        # While the replay still stands there: later nobody could go back to it.
+        reference = saved.save(rebuilt.plant, owner.epoch)
+    except RunError as exc:
+        raise TakeoverRefused("no-room", str(exc)) from exc
     left = Left(
         control=owner.control(clock.now_ms()).model_copy(update={"state": "running"}),
         plant=rebuilt.plant,
-        snapshots=Snapshots(snapshots / owner.run, site),
+        snapshots=saved,
         epoch=owner.epoch,
         branch=owner.epoch,
         log=[],
         answered=rebuilt.answered,
         waiting=[],
         to_come=rebuilt.to_come,
+        reference=reference,
     )
     return Takeover(player.recording.path, owner.run, rebuilt, difference, plan, left)

@@ -24,7 +24,10 @@ def test_changes_of_the_run_are_told_in_words():
     assert said(still, still | {"speed": 10.0, "epoch": 1, "continues": True}) == ["speed x10"]
     assert said(still, still | {"speed": 0.0}) == ["speed as fast as possible"]
     assert said(still, still | {"epoch": 1}) == ["jumped to tick 0, epoch 1"]
-    assert said(still, still | {"answers": "a", "error": "no such tick"}) == ["refused: no such tick"]
+    assert said(still, still | {"answers": "a", "error": "no such tick"}) == []
+    journal = Journal()
+    journal.note_run(run(still), run(still | {"answers": "a", "error": "no such tick"}))
+    assert [entry.text for entry in journal.entries(hidden=True)] == ["refused: no such tick"]
     assert said(still | {"answers": "a", "error": "x"}, still | {"answers": "a", "error": "x"}) == []
 
 

@@ -142,8 +142,11 @@ def test_requests_go_to_the_owner_of_the_run_and_are_answered_by_their_id(live_w
     assert (request.verb, request.by) == ("loop", "instructor")
     assert request.params == {"a": 1, "b": 4, "times": 3}
     live_world.take(control(5, answers=request.id, error="tick 4 cannot be reached"))
-    run = live_world.get("/api/run").json()
+    run = live_world.get("/api/run", "instructor").json()
     assert (run["answers"], run["error"]) == (request.id, "tick 4 cannot be reached")
+    assert live_world.get("/api/run", "trainee").json()["error"] == "refused"
+    answer = live_world.get(f"/api/requests/{request.id}", "instructor").json()
+    assert (answer["state"], answer["error"]) == ("refused", "tick 4 cannot be reached")
 
 
 def test_an_inject_goes_to_its_own_topic_and_must_have_a_target(live_world: World):

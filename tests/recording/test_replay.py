@@ -155,13 +155,21 @@ def test_what_cannot_be_done_is_answered_and_changes_nothing(
 def test_its_host_is_asked_for_what_a_player_cannot_do(tmp_path: Path) -> None:
     with Stage(tmp_path, seconds(0, 9)) as stage:
         stage.start()
-        assert ask(stage, "takeover", ts=T0_MS + 3000) is None
-        assert ask(stage, "takeover") is None
-        assert stage.handlers.asked == [stage.ns(3000), None]
         stage.handlers.refusal = RunError("not now")
         assert ask(stage, "start", kind="live") == "not now"
+        assert ask(stage, "takeover") == "not now"
         assert not stage.replay.done
         stage.handlers.refusal = None
+        assert ask(stage, "takeover", ts=T0_MS + 3000) is None
+        assert stage.handlers.asked == [stage.ns(3000)]
+        for verb in ("resume", "takeover", "end"):  # what is asked now is for whoever comes next
+            assert "ask again" in str(ask(stage, verb))
+        assert stage.handlers.asked == [stage.ns(3000)]
+
+
+def test_another_run_that_is_asked_for_ends_it(tmp_path: Path) -> None:
+    with Stage(tmp_path, seconds(0, 9)) as stage:
+        stage.start()
         assert ask(stage, "start", kind="live") is None
         assert stage.replay.done
 

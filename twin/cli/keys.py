@@ -32,6 +32,8 @@ class Keys:
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError, ValueError, termios.error):
             file = sys.stdin.fileno()
+            if os.tcgetpgrp(file) != os.getpgrp():
+                return self  # in the background a terminal is another's
             self._before = termios.tcgetattr(file)
             tty.setcbreak(file)  # Ctrl-C stays a signal
             self._file = file

@@ -11,7 +11,7 @@ import typer
 
 from twin.cli.keys import Keys
 from twin.cli.options import instant_ms, print_comparison, process_name
-from twin.errors import RecordingError, SettingInvalid
+from twin.errors import RecordingError, SettingInvalid, TwinError
 from twin.settings import load_settings
 
 if TYPE_CHECKING:
@@ -86,16 +86,17 @@ def replay(
         what = f"run {run}" if run else "foreign topics"
         typer.echo(f"{what}: {file.name}, {span.length_s:.1f} s; {health_url}")
 
+    unsent: list[str] = []
     with Keys() as pressed:
         bar = Bar(pressed, time.monotonic)
         lost = run_replay(
             settings, wish, name=process_name("player"), clock=SystemClock(), now_s=time.monotonic,
-            on_started=started, watcher=bar,
+            on_started=started, watcher=bar, on_unsent=unsent.append,
         )  # fmt: skip
         bar.clear()
-    for line in bar.last_words(lost):
+    for line in [*bar.last_words(lost), *unsent]:
         typer.echo(line)
-    if lost:
+    if lost or unsent:
         raise typer.Exit(1)
 
 
@@ -103,6 +104,7 @@ def _play_there(file: Path, flags: list[str], *, speed: float, paused: bool, end
     """Let a demo play a recording of its folder."""
     if flags:
         raise SettingInvalid(f"{', '.join(flags)}: not in a demo; steer its player (colossus player), or use a Kafka")
+    _need_name(file)
     client = _client()
     player = client.play(file.name, speed=speed, paused=paused, end_active=end_run)
     typer.echo(f"the demo plays {player['recording']}: {player['phase']}; steer it with colossus player")
@@ -110,12 +112,20 @@ def _play_there(file: Path, flags: list[str], *, speed: float, paused: bool, end
 
 def _take_over_there(file: Path, at: str) -> None:
     """Let a demo take over the recording that it plays."""
+    _need_name(file)
     client = _client()
     player = client.player()
     if player["recording"] != file.name:
         raise SettingInvalid(f"the demo plays {player['recording']}: let it play {file.name} (colossus replay)")
     client.steer("takeover", ts=instant_ms(player, at))
     typer.echo("you have the plant: colossus command ...; `colossus run end` compares what became of it")
+
+
+def _need_name(file: Path) -> None:
+    if file.name != str(file):
+        raise SettingInvalid(
+            f"{file}: a demo plays what lies in its own folder of recordings: give a name without a path"
+        )
 
 
 def _client() -> "ConsoleClient":
@@ -152,16 +162,18 @@ def takeover(
         typer.echo(made.text())
         typer.echo(f"you have the plant of run {made.run} since tick {made.rebuilt.moment.tick}; end it with Ctrl-C")
 
+    unsent: list[str] = []
     with Keys() as pressed:
         bar = Bar(pressed, time.monotonic)
         lost = run_replay(
             load_settings(), wish, name=process_name("player"), clock=SystemClock(), now_s=time.monotonic,
             on_started=lambda run, url: typer.echo(f"run {run}: {file.name} up to {at}; {url}"), watcher=bar,
-            takeover=taken_over, on_comparison=print_comparison,
+            takeover=taken_over, on_comparison=print_comparison, on_unsent=unsent.append,
         )  # fmt: skip
         bar.clear()
-    if lost:
-        typer.echo(f"{sum(lost.values())} messages were lost")
+    for line in ([f"{sum(lost.values())} messages were lost"] if lost else []) + unsent:
+        typer.echo(line)
+    if lost or unsent:
         raise typer.Exit(1)
 
 
@@ -250,7 +262,7 @@ class Bar:
         for key in self._keys.pressed():
             try:
                 self._said = self._obey(player, key)
-            except RecordingError as exc:
+            except TwinError as exc:
                 self._said = str(exc)
             player.moved_by = "keyboard"
             self._shown_s = -SHOW_EVERY_S

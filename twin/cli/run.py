@@ -1,10 +1,12 @@
 """Verbs that act on a running twin, through its console: ``command``, ``inject``, ``run …``."""
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from twin.cli.options import instant_ms
+from twin.errors import SettingInvalid
 from twin.settings import load_settings
 
 if TYPE_CHECKING:
@@ -84,7 +86,13 @@ def run_seek(tick: Annotated[int, typer.Argument(min=0)]) -> None:
 @run_app.command("end")
 def run_end() -> None:
     """End the run."""
-    _client().request("end")
+    client = _client()
+    run = client.run()["id"]
+    client.end()
+    kept = load_settings().data_dir / "takeovers" / f"{run}.json"
+    if kept.exists():  # what was made of a takeover, where the console runs on this machine
+        for line in json.loads(kept.read_text(encoding="utf-8"))["lines"]:
+            typer.echo(line)
 
 
 @player_app.command("show")
@@ -112,7 +120,7 @@ def player_speed(speed: Annotated[float, typer.Argument(min=0.0, help="0: as fas
     _client().steer("speed", speed=speed)
 
 
-@player_app.command("seek")
+@player_app.command("seek", context_settings={"ignore_unknown_options": True})
 def player_seek(to: Annotated[str, typer.Argument(help="Instant: +90s, -1m, 12:34:56, or a date.")]) -> None:
     """Go to an instant of the recording."""
     client = _client()
@@ -131,15 +139,17 @@ def player_step(
         _client().steer("step", seconds=seconds or 1.0)
 
 
-@player_app.command("loop")
+@player_app.command("loop", context_settings={"ignore_unknown_options": True})
 def player_loop(
     a: Annotated[str | None, typer.Argument(help="Instant A.")] = None,
     b: Annotated[str | None, typer.Argument(help="Instant B.")] = None,
 ) -> None:
     """Let it go from B back to A over and over; without instants no longer."""
     client = _client()
-    if a is None or b is None:
+    if a is None:
         client.steer("loop", on=False)
         return
+    if b is None:
+        raise SettingInvalid("a loop goes from A to B: name both, or none to end it")
     player = client.player()
     client.steer("loop", a=instant_ms(player, a), b=instant_ms(player, b))

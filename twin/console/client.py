@@ -87,6 +87,21 @@ class ConsoleClient:
         """
         return self._answered(self._ask("POST", f"/api/run/{verb}", params))
 
+    def end(self) -> None:
+        """End the run; the console may go with it.
+
+        Raises
+        ------
+        SettingInvalid
+            It refuses.
+        """
+        asked = self._ask("POST", "/api/run/end", {})
+        with contextlib.suppress(StartError):  # gone: so it has ended
+            self._answered(asked)
+            for _ in range(int(ANSWER_S / POLL_S)):
+                self.run()
+                self._sleep(POLL_S)
+
     def set_speed(self, speed: float) -> dict[str, Any]:
         """Change the speed, and wait for the answer; raises as :meth:`request`."""
         return self._answered(self._ask("PUT", "/api/run/speed", {"speed": speed}))

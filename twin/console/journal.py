@@ -57,6 +57,11 @@ class Journal:
                 self._entries.clear()
         for text in _run_changes(before, now):
             self._add("run", text, now.sent_ms)
+        if before is None or before.run != now.run or now.error is None:
+            return
+        if (now.answers, now.error) != (before.answers, before.error):
+            # Hidden: it may name what a trainee must not know.
+            self._add("run", f"refused: {now.error}", now.sent_ms, hidden=True)
 
     def note_result(self, result: CommandResult, ts: int) -> None:
         """Note what became of a command."""
@@ -106,6 +111,4 @@ def _run_changes(before: RunControl | None, now: RunControl) -> list[str]:
         texts.append("runs on" if now.state == "running" else now.state)
     if now.speed != before.speed:
         texts.append("speed as fast as possible" if now.speed == 0 else f"speed x{now.speed:g}")
-    if now.error is not None and (now.answers, now.error) != (before.answers, before.error):
-        texts.append(f"refused: {now.error}")
     return texts

@@ -1,6 +1,8 @@
 """The recordings of a folder, as people see them; a trainee sees no name that gives an incident away."""
 
 import hashlib
+import hmac
+import secrets
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,14 +28,15 @@ class Library:
     def __init__(self, data_dir: Path) -> None:
         self.folder = data_dir / FOLDER
         self._lock = threading.Lock()
+        self._secret = secrets.token_bytes(16)
         self._known: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
 
     def list_for(self, seat: Seat) -> list[dict[str, Any]]:
         """Return the recordings, newest first, as a seat may see them."""
         with self._lock:
-            found = [self._look(path) for path in self.folder.glob("*.mcap")]
+            found = [one for path in self.folder.glob("*.mcap") if (one := self._look(path)) is not None]
         found.sort(key=lambda one: (one["from"] or 0, one["id"]), reverse=True)
-        return [one if seat.may("run") else _public(one) for one in found]
+        return [one if seat.may("run") else self._public(one) for one in found]
 
     def name_of(self, shown: str) -> str:
         """Return the name of the file that is shown under an id.
@@ -44,12 +47,23 @@ class Library:
             There is none.
         """
         for path in self.folder.glob("*.mcap"):
-            if shown in (path.name, public_id(path.name)):
+            if shown in (path.name, self.public_id(path.name)):
                 return path.name
         raise problem("unknown-recording", f"no recording {shown}", "GET /api/recordings lists them")
 
-    def _look(self, path: Path) -> dict[str, Any]:
-        stat = path.stat()
+    def public_id(self, name: str) -> str:
+        """Return what stands for a file's name where the name is not shown; nobody can guess the name by it."""
+        return f"rec-{hmac.new(self._secret, name.encode(), hashlib.sha256).hexdigest()[:8]}"
+
+    def _public(self, one: dict[str, Any]) -> dict[str, Any]:
+        hidden = None if one["problem"] is None else "it cannot be read"
+        return one | {"id": self.public_id(one["id"]), "title": one["title"] or "a recording", "problem": hidden}
+
+    def _look(self, path: Path) -> dict[str, Any] | None:
+        try:
+            stat = path.stat()
+        except OSError:
+            return None  # it has gone, or leads nowhere
         changed = (stat.st_mtime_ns, stat.st_size)
         known = self._known.get(path)
         if known is None or known[0] != changed:
@@ -75,19 +89,3 @@ def _described(path: Path, size: int) -> dict[str, Any]:
             }
     except RecordingInvalid as exc:
         return about | {"problem": str(exc)}
-
-
-def _public(one: dict[str, Any]) -> dict[str, Any]:
-    hidden = None if one["problem"] is None else "it cannot be read"
-    return one | {"id": public_id(one["id"]), "title": one["title"] or "a recording", "problem": hidden}
-
-
-def public_id(name: str) -> str:
-    """Return what stands for a file's name where the name is not shown.
-
-    Examples
-    --------
-    >>> public_id("chiller-trip.mcap")
-    'rec-89a0e5a1'
-    """
-    return f"rec-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -67,8 +67,8 @@ class TakeoverBody(Body):
 class PlayerStepBody(Body):
     """So many messages, or else seconds."""
 
-    messages: int | None = Field(default=None, ge=1, le=100_000)
-    seconds: float | None = Field(default=None, gt=0, le=3600)
+    messages: int | None = Field(default=None, ge=1, le=4000)
+    seconds: float | None = Field(default=None, gt=0, le=10)
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:

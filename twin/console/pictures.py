@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from twin.console.live import Live
+from twin.console.seats import Seat, shown_error
 from twin.events.control import RunControl
 from twin.events.frames import Frame
 from twin.run import ts_at
@@ -45,8 +46,8 @@ def shown(value: float) -> float | int | None:
     return round(value, 1 if size >= 1000 else 2 if size >= 10 else 4)
 
 
-def run_picture(live: Live, control: RunControl) -> dict[str, Any]:
-    """Say where the run stands."""
+def run_picture(live: Live, control: RunControl, seat: Seat | None = None) -> dict[str, Any]:
+    """Say where the run stands, to a seat or to all of them."""
     measured = control.state == "running" and control.speed_reached > 0
     return {
         "id": control.run,
@@ -66,7 +67,7 @@ def run_picture(live: Live, control: RunControl) -> dict[str, Any]:
         "automatic_operator": control.automatic_operator,
         "age_s": round(live.run_age_s(), 1),
         "answers": control.answers,
-        "error": control.error,
+        "error": shown_error(control.error, seat),
     }
 
 

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from twin.errors import BusError, RecordingError, SiteInvalid, StoreRejected, StoreUnavailable
+from twin.errors import BusError, RecordingError, SiteInvalid, StoreRejected, StoreUnavailable, UnknownTopic
 
 
 class Kind(NamedTuple):
@@ -28,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "unknown-command": Kind(404, "Unknown command"),
     "unknown-inject": Kind(404, "Unknown inject"),
     "unknown-recording": Kind(404, "Unknown recording"),
+    "unknown-topic": Kind(404, "Unknown topic"),
     "no-player": Kind(404, "No replay runs"),
     "not-in-this-state": Kind(409, "Not in this state"),
     "run-active": Kind(409, "A run is active"),
@@ -105,6 +106,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RecordingError, _on_recording)
     app.add_exception_handler(StoreRejected, _on_store_rejected)
     app.add_exception_handler(StoreUnavailable, _on_store_down)
+    app.add_exception_handler(UnknownTopic, _on_unknown_topic)
     app.add_exception_handler(BusError, _on_bus_down)
     app.add_exception_handler(Exception, _on_crash)
 
@@ -138,6 +140,10 @@ def _on_store_rejected(request: Request, exc: Exception) -> Response:
 def _on_store_down(request: Request, _exc: Exception) -> Response:
     detail = "the history cannot be read now; live values go on"
     return as_response(problem("store-down", detail, "try again", retry_after_s=5), request.url.path)
+
+
+def _on_unknown_topic(request: Request, exc: Exception) -> Response:
+    return as_response(problem("unknown-topic", str(exc)), request.url.path)
 
 
 def _on_bus_down(request: Request, _exc: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Literal, get_args
 from twin.errors import SettingInvalid
 
 Role = Literal["instructor", "trainee", "observer"]
+_REASON = re.compile(r"([a-z]+(?:-[a-z]+)*): ")
 ROLES: tuple[Role, ...] = get_args(Role)
 Right = Literal["see", "command", "watch", "drive", "run", "inject"]
 
@@ -38,6 +40,22 @@ class Seat:
     def may(self, right: Right) -> bool:
         """Tell whether its role may do this."""
         return right in MAY[self.role]
+
+
+def shown_error(error: str | None, seat: Seat | None) -> str | None:
+    """Return why a request was refused as a seat may know it: in full, or the bare reason that gives nothing away.
+
+    Examples
+    --------
+    >>> shown_error("no-injects: pump_degraded of cdu-R0007 was applied in tick 120", None)
+    'no-injects'
+    >>> shown_error("chiller-trip.mcap was cut off", None)
+    'refused'
+    """
+    if error is None or (seat is not None and seat.may("run")):
+        return error
+    reason = _REASON.match(error)
+    return "refused" if reason is None else reason[1]
 
 
 def tokens_from(given: Mapping[Role, str | None]) -> dict[Role, str]:

@@ -39,6 +39,8 @@ class Choice:
     def _wants(self, topic: str) -> bool:
         if topic in STEERING:
             return False
+        if topic.partition(".")[2] in BY_NAME and topic not in self.topics:
+            return False  # of another namespace, it seems: its runs are not ours to write into
         own = BY_NAME.get(topic)
         if own is not None and own.instructor and not self.instructor:
             return False

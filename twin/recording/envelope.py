@@ -17,6 +17,7 @@ from twin.errors import RecordingInvalid
 from twin.recording.item import NS_PER_MS, Item
 
 ENVELOPE_TOPIC = "colossus.envelope"
+TIMESTAMP_MAX_MS = (1 << 63) // NS_PER_MS - 1  # MCAP counts nanoseconds in 64 bits
 ENVELOPE_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "colossus.envelope/1",
@@ -31,6 +32,7 @@ ENVELOPE_SCHEMA: dict[str, Any] = {
         "offset": {"type": "array", "items": {"type": "integer"}},
         "received_ms": {"type": "array", "items": {"type": "integer"}},
         "null": {"type": "array", "items": {"type": "integer"}, "description": "messages without a value"},
+        "timestamp_ms": {"type": "object", "description": "message -> timestamp that MCAP has no room for"},
         "headers": {"type": "object", "description": "message -> [[name, base64 of the content], …]"},
         "channels": {"type": "object", "description": "topic -> channel: what describes it may be in a lost chunk"},
     },
@@ -47,13 +49,15 @@ class Envelope:
     received_ms: tuple[int, ...]
     nulls: frozenset[int]
     headers: dict[int, tuple[tuple[str, bytes], ...]]
+    timestamps: dict[int, int]
 
     def item(self, n: int, topic: str, time_ns: int, publish_ns: int, data: bytes) -> Item:
         """Return the ``n``-th message of the chunk as it was on the bus."""
         value = None if n in self.nulls else data
+        timestamp_ms = self.timestamps.get(n, publish_ns // NS_PER_MS)
         return Item(
-            time_ns, topic, self.partitions[n], self.offsets[n], publish_ns // NS_PER_MS, self.received_ms[n],
-            self.keys[n], value, self.headers.get(n, ()),
+            time_ns, topic, self.partitions[n], self.offsets[n], timestamp_ms, self.received_ms[n], self.keys[n], value,
+            self.headers.get(n, ()),
         )  # fmt: skip
 
 
@@ -77,6 +81,9 @@ def pack(items: Sequence[Item], channels: Mapping[str, int]) -> bytes:
     }
     if nulls := [n for n, item in enumerate(items) if item.value is None]:
         columns["null"] = nulls
+    stamps = [item.timestamp_ms for item in items]
+    if odd := {str(n): ms for n, ms in enumerate(stamps) if not 0 <= ms <= TIMESTAMP_MAX_MS}:
+        columns["timestamp_ms"] = odd
     if headers := {str(n): item.headers for n, item in enumerate(items) if item.headers}:
         columns["headers"] = {n: [(name, _text(content)) for name, content in pairs] for n, pairs in headers.items()}
     return orjson.dumps(columns)
@@ -111,9 +118,15 @@ def unpack(data: bytes, count: int) -> Envelope:
                 int(n): tuple((name, base64.b64decode(content)) for name, content in pairs)
                 for n, pairs in columns.get("headers", {}).items()
             },
+            timestamps={int(n): int(ms) for n, ms in columns.get("timestamp_ms", {}).items()},
         )
+        counted = (*envelope.partitions, *envelope.offsets, *envelope.received_ms)
+        named = [name for pairs in envelope.headers.values() for name, _ in pairs]
+        sound = all(type(n) is int for n in counted) and all(type(name) is str for name in named)
     except (orjson.JSONDecodeError, binascii.Error, KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
         raise RecordingInvalid(f"envelope cannot be read: {type(exc).__name__}: {exc}") from exc
+    if not sound:
+        raise RecordingInvalid("envelope cannot be read: a column holds what it cannot")
     sizes = {len(column) for column in (envelope.keys, envelope.partitions, envelope.offsets, envelope.received_ms)}
     if sizes != {count}:
         raise RecordingInvalid(f"envelope is of {max(sizes, default=0)} messages, its chunk has {count}")

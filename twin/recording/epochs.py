@@ -1,8 +1,10 @@
 """The epochs of a replay: which of them shows which epoch of the recording, and when a new one begins."""
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 
-from twin.errors import MessageInvalid
+from twin.errors import MessageInvalid, RunError
 from twin.events.control import RunControl, RunState
 from twin.events.head import decode_model
 from twin.events.topics import BY_NAME
@@ -11,6 +13,9 @@ from twin.recording.retelling import KEPT_LINEAGES, Lineage, Retelling, Told, to
 from twin.run import AHEAD_MS, Clock, ReplayOwner, recorded_step_ms
 
 CONTROL = "run.control"
+GAP_MAX_TICKS = 2  # where more are missing, the line begins with the first frame that is there
+LOOK_AHEAD_NS = 3_000_000_000  # how far behind its first frames a recorded epoch is told of
+MARGIN_MS = 100  # an epoch that is opened now begins a little later than what was shown last
 
 
 class Epochs:
@@ -24,6 +29,11 @@ class Epochs:
         The wall clock.
     original_time
         Leave display time as it was recorded.
+
+    Attributes
+    ----------
+    tell
+        Called when an epoch has been opened, and before anything of it is sent: who reads frames must know of it.
     """
 
     def __init__(self, owner: ReplayOwner, clock: Clock, *, original_time: bool) -> None:
@@ -33,6 +43,7 @@ class Epochs:
         self._retelling = Retelling(owner, keeps_ts=original_time)
         self._heard: dict[Lineage, RunControl] = {}
         self.stepping = False
+        self.tell: Callable[[], None] = lambda: None
 
     @property
     def current(self) -> Lineage | None:
@@ -92,6 +103,14 @@ class Epochs:
             return "paused"
         return "running" if control is None or control.state == "ended" else control.state
 
+    def told_again(self, item: Item, tick: int) -> bytes | None:
+        """Return a message from before a jump as one of the first tick after it; ``None``: it is of another run."""
+        one = told_of(item)
+        if one.lineage is None or self.current is None or one.lineage[0] != self.current[0] or one.tick >= tick:
+            return None
+        told = self.retell(replace(one, frame=False, tick=tick, head=one.head | {"tick": tick}))
+        return None if told is None else told[0]
+
     def forget(self) -> None:
         """Begin anew after a jump."""
         self._retelling.forget()
@@ -122,15 +141,16 @@ class Epochs:
         step_ms = max(1, round(1000 * plan.dt_s))
         if control is not None:
             step_ms = recorded_step_ms(control)
-            plan = replace(
-                plan, site=control.site, site_crc=control.site_crc, seed=control.seed, dt_s=control.dt_s,
-                weather_at=control.weather_at, automatic_operator=control.automatic_operator,
-            )  # fmt: skip
+            with contextlib.suppress(RunError):  # a control that says the impossible changes nothing
+                plan = replace(
+                    plan, site=control.site, site_crc=control.site_crc, seed=control.seed, dt_s=control.dt_s,
+                    weather_at=control.weather_at, automatic_operator=control.automatic_operator,
+                )  # fmt: skip
         self._retelling.control = control
         self.stepping = stepping
         self.owner.open_at(
             tick,
-            1 if stepping or speed <= 0 else max(1, round(step_ms / speed)),
+            1 if stepping or speed <= 0 else max(1, int(step_ms / speed)),
             self._clock.now_ms(),
             state=self.state(playing=playing),
             continues=continues,
@@ -138,6 +158,7 @@ class Epochs:
             line=control.line if control is not None and self._original_time else None,
         )
         self._retelling.show(lineage, control)
+        self.tell()
 
     def reopen(self, *, speed: float, playing: bool, stepping: bool = False) -> None:
         """Open an epoch that continues, from the next tick on."""
@@ -152,7 +173,7 @@ class Epochs:
         if not one.frame or self._original_time or one.lineage != self.current:
             return False
         line = self.owner.line
-        return line.ts0 + (one.tick - line.tick0) * line.ms_per_tick > self._clock.now_ms() + AHEAD_MS
+        return line.ts0 + (one.tick - line.tick0) * line.ms_per_tick > self._clock.now_ms() + AHEAD_MS - MARGIN_MS
 
 
 def control_in(item: Item) -> RunControl | None:
@@ -166,3 +187,15 @@ def control_in(item: Item) -> RunControl | None:
 def tells_of(item: Item, lineage: Lineage) -> bool:
     """Tell whether a message says how a recorded epoch stands."""
     return item.topic == CONTROL and told_of(item).lineage == lineage
+
+
+def is_frame_from(item: Item, oldest: Lineage | None) -> bool:
+    """Tell whether a message is a frame of an epoch or a later one: of older ones some may still come."""
+    one = told_of(item)
+    return one.frame and one.lineage is not None and (oldest is None or one.lineage >= oldest)
+
+
+def first_tick(one: Told, control: RunControl | None) -> int:
+    """Return where the line of an epoch begins whose first frame is this one: it may come before others of its tick."""
+    begins = one.tick if control is None else control.line.tick0
+    return begins if 0 <= one.tick - begins <= GAP_MAX_TICKS else one.tick

@@ -82,7 +82,7 @@ class Feed:
     def pop(self) -> Item:
         """Take the message of :meth:`head`."""
         item = self._ready.popleft()
-        self._taken_bytes += item.bytes_n
+        self._taken_bytes += item.memory_n
         if not self._ready or self._taken_bytes >= TAKEN_TOLD_BYTES:
             with self._changed:
                 self._bytes -= self._taken_bytes
@@ -141,23 +141,30 @@ class Feed:
             raise RecordingInvalid(f"{self._recording.path} cannot be read on: {self._error}") from self._error
 
     def _run(self) -> None:
+        died: BaseException | None = RecordingInvalid("the reading has failed")  # by what nobody has thought of
         try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._start_ns is not None or self._closed)
-                    if self._closed:
-                        return
-                    assert self._start_ns is not None  # noqa: S101  (waited for)
-                    start_ns, self._start_ns = self._start_ns, None
-                    generation = self._generation
-                self._read(start_ns, generation)
+            self._read_on()
+            died = None
         except (RecordingInvalid, OSError) as exc:
+            died = exc
+        finally:
             with self._changed:
-                self._error = exc
+                self._error = died
                 self._changed.notify_all()
 
+    def _read_on(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._start_ns is not None or self._closed)
+                if self._closed:
+                    return
+                assert self._start_ns is not None  # noqa: S101  (waited for)
+                start_ns, self._start_ns = self._start_ns, None
+                generation = self._generation
+            self._read(start_ns, generation)
+
     def _read(self, start_ns: int, generation: int) -> None:
-        items = self._recording.items(start_ns, self._end_ns, self._topics, on_damage=self._note)
+        items = self._recording.items(start_ns, self._end_ns, self._topics, on_damage=self.note)
         while batch := list(islice(items, 64)):
             with self._changed:
                 self._changed.wait_for(
@@ -166,14 +173,15 @@ class Feed:
                 if self._generation != generation or self._closed:
                     return
                 self._items.extend(batch)
-                self._bytes += sum(item.bytes_n for item in batch)
+                self._bytes += sum(item.memory_n for item in batch)
                 self._changed.notify_all()
         with self._changed:
             if self._generation == generation:
                 self._exhausted = True
                 self._changed.notify_all()
 
-    def _note(self, damage: Damage) -> None:
+    def note(self, damage: Damage) -> None:
+        """Remember a part that cannot be read, once."""
         with self._changed:
             if damage not in self.damages:
                 self.damages.append(damage)

@@ -31,6 +31,11 @@ class Item(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
     @property
+    def memory_n(self) -> int:
+        """How much memory it takes, about [B]."""
+        return self.bytes_n + 400
+
+    @property
     def bytes_n(self) -> int:
         """Size of key, value and headers [B]."""
         headers_n = sum(len(name) + len(content) for name, content in self.headers)

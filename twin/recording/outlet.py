@@ -61,7 +61,7 @@ class BusOutlet:
     def send(self, item: Item, value: bytes | None) -> None:
         """Send a message; its order within its partition, or at least its key, is kept."""
         name, count, same = self._place(item.topic)
-        partition: int | None = item.partition if same else None
+        partition: int | None = item.partition if same and item.partition < count else None
         if partition is None and item.key is None:
             partition = item.partition % count  # nothing but its partition holds it in order
         self._bus.publish(

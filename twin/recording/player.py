@@ -5,23 +5,24 @@ can be played again. All that a player does happens in :meth:`Player.turn`, in t
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from twin.errors import RecordingError
 from twin.events.control import PlayerPhase, PlayerState
 from twin.recording.choice import Choice, Racks
-from twin.recording.epochs import CONTROL, Epochs, control_in, tells_of
+from twin.recording.epochs import CONTROL, LOOK_AHEAD_NS, Epochs, control_in, first_tick, tells_of
 from twin.recording.feed import Feed
-from twin.recording.item import NS_PER_MS, Item
+from twin.recording.item import NS_PER_MS
 from twin.recording.outlet import Outlet
+from twin.recording.place import Place, place_at
 from twin.recording.reader import Recording
 from twin.recording.retelling import Lineage, Told, told_of
 from twin.recording.schedule import Schedule, check_speed
 from twin.recording.span import Range
+from twin.recording.ticks import CurrentTick
 from twin.run import Clock, ReplayOwner
 
 LEAD_NS = 2_000_000_000  # a tick is sent whole: its first messages lie before the instant that is sought
-LOOK_AHEAD_NS = 3_000_000_000  # how far behind its first frames a recorded epoch is told of
+STEP_MAX_S = 10.0
 STALLED_S = 2.0  # after which display time is set anew
 TURN_S = 0.02  # how long one turn sends before it listens again
 WAIT_MAX_S = 0.05
@@ -83,12 +84,9 @@ class Player:
         self.span = span
         self.owner = owner
         self.phase: PlayerPhase = "idle"
-        self.sent_n = 0
-        self.skipped_n = 0
-        self.held_back = False
-        self.news = False
+        self.sent_n = self.skipped_n = 0
+        self.held_back = self.news = self.is_over = False
         self.moved_by = ""
-        self.is_over = False
         self.original_time = original_time
         self._choice = choice
         self._outlet = outlet
@@ -98,14 +96,13 @@ class Player:
         self._racks = Racks()
         self._epochs = None if owner is None else Epochs(owner, clock, original_time=original_time)
         self.topics = choice.topics_of(recording.counts)
-        self._feed = Feed(recording, self.topics | ({CONTROL} if owner else set()), span.end_ns)
+        more, lead_ns = ({CONTROL}, LEAD_NS) if owner else (set(), 0)  # a tick that has begun in it is sent whole
+        self._feed = Feed(recording, self.topics | more, span.end_ns + lead_ns)
         self._next: Told | None = None  # the head of the feed, looked at
-        self._tick: tuple[Lineage | None, int, int] = (None, -1, 0)  # lineage, tick, and when it began [ns]
+        self._tick = CurrentTick()
         self._target_ns = span.start_ns
         self._then: PlayerPhase = "playing"
         self._from: tuple[int, Lineage | None, int] = (0, None, -1)  # after a jump: instant, lineage, first tick
-
-    # -- what can be asked of it
 
     def play(self, start_ns: int | None = None) -> None:
         """Begin, go on after a pause, or play again from the beginning (of the loop) after the end.
@@ -139,9 +136,9 @@ class Player:
         if self.phase == "seeking":
             self._then = "paused"
             return
-        if self.phase != "playing":
-            raise RecordingError(f"pause is not possible: the player is {self.phase}")
+        self._need("pause", "playing")
         self._finish_tick()
+        self._schedule.set(self._position_ns(), self._now_s())
         self._enter("paused")
 
     def seek(self, time_ns: int) -> None:
@@ -153,6 +150,8 @@ class Player:
             It lies outside of what is played.
         """
         self.span.check(time_ns)
+        if self.phase == "playing":
+            self._finish_tick()
         if self.phase != "seeking":
             self._then = "paused" if self.phase == "paused" else "playing"
         self._target_ns = time_ns
@@ -166,7 +165,7 @@ class Player:
         Raises
         ------
         RecordingError
-            It is out of range.
+            There is none such.
         """
         check_speed(speed)
         if self.phase == "playing":
@@ -184,7 +183,7 @@ class Player:
         Raises
         ------
         RecordingError
-            A is not at least a second before B, or they are not in what is played.
+            Such a loop is not possible.
         """
         self.span = self.span.with_loop(loop_ns)
         self.news = True
@@ -197,12 +196,15 @@ class Player:
         RecordingError
             It does not stand.
         """
-        if self.phase != "paused":
-            raise RecordingError(f"step is not possible: the player is {self.phase}, not paused")
+        if seconds > STEP_MAX_S:
+            raise RecordingError(f"a step is at most {STEP_MAX_S:g} s; seek goes further")
+        self._need("step", "paused")
         if self._epochs is not None and not self._epochs.stepping:
             self._reopen(stepping=True)
         upto_ns = self._position_ns() + int(seconds * 1e9)
         while (one := self._look(patient=True)) is not None and (messages > 0 or one.item.time_ns <= upto_ns):
+            if not self._may_go_on():
+                break  # the bus is full: the next step goes on from here
             while self._begins_epoch(one) and not self._follow_epoch(one):
                 self._feed.wait(READING_S)
             self._send(one, self._now_s())
@@ -217,6 +219,11 @@ class Player:
     def end(self) -> None:
         """End it for good: whoever hosts it stops."""
         self.is_over = True
+
+    def tell_of_epochs(self, tell: Callable[[], None]) -> None:
+        """Call this whenever an epoch has been opened, before anything of it is sent."""
+        if self._epochs is not None:
+            self._epochs.tell = tell
 
     def late_s(self, quantile: float) -> float:
         """Return how late messages went out lately, against the clock [s]."""
@@ -236,8 +243,6 @@ class Player:
         """Stop reading ahead."""
         self._feed.close()
 
-    # -- what it does
-
     def turn(self) -> float:
         """Do all that is due; return how long nothing will be [s].
 
@@ -256,34 +261,37 @@ class Player:
             if wait_s > 0:
                 return min(wait_s, WAIT_MAX_S)
             if self.phase != "playing":
-                return 0.0
+                break
             now_s = self._now_s()
         return 0.0
 
     def _turn_one(self, now_s: float) -> float:
         """Send the next message if it is due; return how long it is not [s]."""
         one = self._look()
+        is_read = self._next is not None or self._feed.exhausted
         loop_ns = self.span.loop_ns
         if loop_ns is not None and (one is None or one.item.time_ns > loop_ns[1]):
             wait_s = self._schedule.due_s(loop_ns[1]) - now_s
             if wait_s > 0:
                 return wait_s
-            if one is not None or self._feed.exhausted:
+            if is_read:
                 self.seek(loop_ns[0])
             return READING_S
         if one is None:
-            if not self._feed.exhausted:
+            if not is_read:
                 return READING_S
             wait_s = self._schedule.due_s(self.span.end_ns) - now_s
             if wait_s <= 0:
+                self._finish_tick()
                 self._enter("ended")
             return wait_s
         if self._begins_epoch(one):
             return 0.0 if self._follow_epoch(one) else READING_S
-        due_s = self._schedule.due_s(one.item.time_ns, self._began_ns(one))
+        due_s = self._schedule.due_s(one.item.time_ns, self._tick.began_ns(one))
         if now_s < due_s:
             return due_s - now_s
-        self.held_back = one.item.topic != CONTROL and not self._may_send(one)
+        ahead = self._epochs is not None and self._epochs.ahead(one)
+        self.held_back = one.item.topic != CONTROL and (ahead or not self._may_go_on())
         if self.held_back:
             return HELD_BACK_S
         self._send(one, due_s)
@@ -293,8 +301,8 @@ class Player:
             self._reopen()  # else display time would stay behind the wall clock
         return 0.0
 
-    def _look(self, *, patient: bool = False) -> Told | None:
-        """Return the next message that is to be sent; wait for it if asked."""
+    def _look(self, *, patient: bool = False, rest: bool = False) -> Told | None:
+        """Return the next message that is to be sent; wait for it if asked; ``rest`` is what lies behind the range."""
         while self._next is None:
             item = self._feed.head()
             if item is None:
@@ -307,7 +315,7 @@ class Player:
                 self._next = one
             else:
                 self._feed.pop()
-        return self._next
+        return self._next if rest or self._next.item.time_ns <= self.span.end_ns else None
 
     def _wanted(self, one: Told) -> bool:
         """Tell whether a message is to be sent; what the recording tells of its run is taken in on the way."""
@@ -321,6 +329,9 @@ class Player:
                 if one.tick < tick:  # of a tick that began before the place where the player came in
                     return False
             elif item.time_ns < start_ns:
+                return False
+            if self._tick.is_far_before(one):
+                self.skipped_n += 1
                 return False
             if self._racks.superfluous(item, *one.lineage, one.tick):
                 return False
@@ -342,76 +353,66 @@ class Player:
                 return
             value, ts = retold
             if one.frame and one.lineage == self._epochs.current:
-                if one.tick > self._tick[1] or one.lineage != self._tick[0]:
-                    self._tick = (one.lineage, one.tick, item.time_ns)
+                self._tick.sent(one)
                 self._epochs.owner.passed(one.tick, ts)
         self._outlet.send(item, value)
         self.sent_n += 1
-        self._schedule.sent(item.time_ns, due_s, self._now_s(), self._began_ns(one))
-
-    def _began_ns(self, one: Told) -> int | None:
-        """Return when the tick of a frame began [ns], for a frame that is no first of its tick."""
-        lineage, tick, began_ns = self._tick
-        return began_ns if one.frame and (one.lineage, one.tick) == (lineage, tick) else None
+        self._schedule.sent(item.time_ns, due_s, self._now_s(), self._tick.began_ns(one))
 
     def _finish_tick(self) -> None:
         """Send what is left of the tick that has begun: a run stands, and jumps, between ticks."""
-        lineage, tick, _ = self._tick
-        if self._epochs is None or lineage is None:
+        if self._epochs is None or self._tick.lineage is None:
             return
-        while (one := self._look(patient=True)) is not None:
-            later = one.frame and (one.lineage != lineage or one.tick > tick)
-            if later or one.item.time_ns > self._tick[2] + LEAD_NS:
+        while (one := self._look(patient=True, rest=True)) is not None:
+            if self._tick.is_left_by(one) or one.item.time_ns > self._tick.began_at_ns + LEAD_NS:
                 return
-            self._send(one, self._now_s())
+            if one.frame or one.item.time_ns <= self.span.end_ns:
+                self._send(one, self._now_s())
+            else:
+                self._next = None
+                self._feed.pop()
 
     def _arrive(self) -> bool:
         """Finish a seek; return whether all that it needs has been read."""
         target_ns = self._target_ns
         if self._feed.head() is None and not self._feed.exhausted:
             return False
-        lineage, tick, control = None, -1, None
+        place = Place()
         if self._epochs is not None:
-            last = self.recording.last_before(target_ns, CONTROL)
-            control = last and control_in(last)
-            oldest = None if control is None else (control.run, control.epoch)
-            found, sure = self._feed.find(lambda item: item.time_ns >= target_ns and _is_frame_from(item, oldest))
-            if found is None and not sure:
+            there = place_at(target_ns, self.span.end_ns, self.recording, self._feed)
+            if there is None:
                 return False
-            if found is not None:
-                first = told_of(found)
-                lineage, tick = first.lineage, first.tick
-            elif control is not None:  # no telemetry is played
-                lineage, tick = (control.run, control.epoch), control.settled_tick + 1
-            if lineage is not None and (control is None or (control.run, control.epoch) != lineage):
-                item, _ = self._feed.find(lambda item: tells_of(item, lineage), upto_ns=target_ns + LOOK_AHEAD_NS)
-                control = None if item is None else control_in(item)
+            place = there
+        lineage, tick = place.lineage, place.tick
         self._from = (target_ns, lineage, tick)
         self._racks = Racks()
-        self._tick = (None, -1, 0)
-        if self._epochs is not None and lineage is not None:
+        self._tick = CurrentTick()
+        if self._epochs is not None:
             self._epochs.forget()
-            self._epochs.open(
-                lineage, control, tick, speed=self._schedule.speed, playing=self._plays, continues=False
-            )  # fmt: skip
-            self._tell_jobs(target_ns)
+            if lineage is not None:
+                speed, plays = self._schedule.speed, self._plays
+                self._epochs.open(lineage, place.control, tick, speed=speed, playing=plays, continues=False)
+                self._tell_jobs(target_ns, tick)
         one = self._look()
         self._schedule.set(target_ns if one is None else min(target_ns, one.item.time_ns), self._now_s())
         self._enter(self._then)
-        if self.phase == "paused" and lineage is not None:
-            while self._tick[0] is None and (one := self._look(patient=True)) is not None:
+        if self.phase == "paused" and place.first_ns is not None:
+            while self._tick.lineage is None and (one := self._look(patient=True)) is not None:
+                if self._begins_epoch(one) or one.item.time_ns > place.first_ns + LEAD_NS:
+                    break
                 self._send(one, self._now_s())  # who stands sees the tick on which he stands
             self._finish_tick()
         return True
 
-    def _tell_jobs(self, time_ns: int) -> None:
+    def _tell_jobs(self, time_ns: int, tick: int) -> None:
         """Send the last table of jobs from before a jump: it comes in full every ten seconds only."""
-        item = self.recording.last_before(time_ns, _JOBS) if _JOBS in self.topics else None
-        if item is None or not self._choice.wants_key(item.key) or self._epochs is None:
+        if _JOBS not in self.topics or self._epochs is None:
             return
-        one = told_of(item)
-        if one.lineage is not None and (told := self._epochs.retell(replace(one, frame=False))) is not None:
-            self._outlet.send(item, told[0])
+        item = self.recording.last_before(time_ns, _JOBS, on_damage=self._feed.note)
+        if item is None or not self._choice.wants_key(item.key):
+            return
+        if (value := self._epochs.told_again(item, tick)) is not None:
+            self._outlet.send(item, value)
             self.sent_n += 1
 
     def _begins_epoch(self, one: Told) -> bool:
@@ -419,8 +420,7 @@ class Player:
 
     def _follow_epoch(self, one: Told) -> bool:
         """Open an epoch where the recording has one; return whether what was said of it has been read."""
-        assert one.lineage is not None  # noqa: S101  (it is new)
-        assert self._epochs is not None  # noqa: S101
+        assert one.lineage is not None and self._epochs is not None  # noqa: PT018, S101  (it is new)
         lineage = one.lineage
         control = self._epochs.heard(lineage)
         if control is None:
@@ -430,7 +430,7 @@ class Player:
                 return False
             control = None if found is None else control_in(found)
         # One of which nothing was said begins anew, as an epoch does that nobody knows.
-        tick = one.tick if control is None else min(one.tick, control.line.tick0)
+        tick = first_tick(one, control)
         self._epochs.open(
             lineage, control, tick, speed=self._schedule.speed, playing=self._plays,
             continues=control is not None and control.continues, stepping=self.phase == "paused",
@@ -444,9 +444,6 @@ class Player:
             self._epochs.reopen(speed=self._schedule.speed, playing=self._plays, stepping=stepping)
             self.news = True
 
-    def _may_send(self, one: Told) -> bool:
-        return self._may_go_on() and (self._epochs is None or not self._epochs.ahead(one))
-
     @property
     def _plays(self) -> bool:
         """Whether it plays, or will once it is where it was sent to."""
@@ -454,6 +451,7 @@ class Player:
 
     def _enter(self, phase: PlayerPhase) -> None:
         self.phase = phase
+        self.held_back = False
         if phase != "seeking":
             self._then = "playing" if phase == "playing" else "paused"
             if self._epochs is not None:
@@ -462,24 +460,15 @@ class Player:
 
     def _position_ns(self) -> int:
         moves = self.phase == "playing" and not self.held_back
-        return min(self._schedule.position_ns(self._now_s(), moves=moves), self.span.end_ns)
+        return self._schedule.position_ns(self._now_s(), moves=moves)
 
     def state(self) -> PlayerState:
         """Return where it stands."""
         schedule, span = self._schedule, self.span
-        notes = []
-        if self.held_back:
-            notes.append("waits for the bus or its readers")
-        if self._feed.damages:
-            notes.append(
-                f"{len(self._feed.damages)} damaged parts are left out, the first: {self._feed.damages[0].reason}"
-            )
-        if self.skipped_n:
-            notes.append(f"{self.skipped_n} messages of epochs from before the start are left out")
         return PlayerState(
-            recording=self.recording.path.name,
+            recording=self.recording.path.name[:200],
             phase=self.phase,
-            clock_ms=self.position_ns // NS_PER_MS,
+            clock_ms=min(self.position_ns, span.end_ns) // NS_PER_MS,
             from_ms=span.start_ns // NS_PER_MS,
             to_ms=span.end_ns // NS_PER_MS,
             speed=schedule.speed,
@@ -490,11 +479,18 @@ class Player:
             slowed_s=round(schedule.slowed_s, 3),
             sent_n=self.sent_n,
             moved_by=self.moved_by,
-            note="; ".join(notes)[:1000],
+            note=self._note()[:1000],
         )
 
+    def _need(self, what: str, phase: PlayerPhase) -> None:
+        if self.phase != phase:
+            raise RecordingError(f"{what} is not possible: the player is {self.phase}, not {phase}")
 
-def _is_frame_from(item: Item, oldest: Lineage | None) -> bool:
-    """Tell whether a message is a frame of an epoch or a later one: of older ones some may still come."""
-    one = told_of(item)
-    return one.frame and one.lineage is not None and (oldest is None or one.lineage >= oldest)
+    def _note(self) -> str:
+        damages = self._feed.damages
+        notes = {
+            "waits for the bus or its readers": self.held_back,
+            f"{len(damages)} damaged parts are left out, the first: {damages[0].reason if damages else ''}": damages,
+            f"{self.skipped_n} messages that cannot be of what is played are left out": self.skipped_n,
+        }
+        return "; ".join(text for text, holds in notes.items() if holds)

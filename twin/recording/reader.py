@@ -26,7 +26,17 @@ from twin.recording.records import HEAD_BYTES, MAGIC, attachment_of, check_summa
 from twin.recording.writer import CLOSED, FACTS, FORMAT
 
 # What damage looks like; a length that is wrong asks for more memory than there is.
-BROKEN = (McapError, struct.error, zstandard.ZstdError, ValueError, KeyError, EOFError, MemoryError, OverflowError)
+BROKEN = (
+    McapError,
+    struct.error,
+    zstandard.ZstdError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +186,13 @@ class Recording:
             else:
                 heapq.heappop(heap)
 
-    def last_before(self, time_ns: int, topic: str) -> Item | None:
+    def last_before(self, time_ns: int, topic: str, *, on_damage: OnDamage | None = None) -> Item | None:
         """Return the last message of a topic at or before an instant.
+
+        Parameters
+        ----------
+        on_damage
+            As of :meth:`items`.
 
         Raises
         ------
@@ -191,7 +206,7 @@ class Recording:
                 break
             if chunk.message_start_time > time_ns:
                 continue
-            for item in self._unpacked(chunk, None):
+            for item in self._unpacked(chunk, on_damage):
                 at = (item.time_ns, chunk.chunk_start_offset)
                 if item.topic == topic and item.time_ns <= time_ns and at >= best_at:
                     best, best_at = item, at

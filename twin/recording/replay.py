@@ -16,6 +16,7 @@ from twin.recording.choice import Choice
 from twin.recording.item import Item
 from twin.recording.player import Player
 from twin.recording.reader import Recording
+from twin.recording.schedule import check_speed
 from twin.recording.span import Range
 from twin.recording.steering import Handlers, Steering
 from twin.run import Clock, Heads, ReplayOwner, RunPlan, Tenure
@@ -33,6 +34,7 @@ def plan_from(recording: Recording, speed: float) -> RunPlan | None:
     RecordingInvalid
         What it says of its run cannot be.
     """
+    check_speed(speed)
     if not any(topic in BY_NAME for topic in recording.counts):
         return None
     facts: Mapping[str, object] = recording.facts
@@ -164,6 +166,8 @@ class Replay:
             heads = Heads(self.owner)
             self.tenure = Tenure(bus, namespace, self.owner, heads)
             self._steering = Steering(bus, namespace, player, self.owner, heads, handlers)
+            # Who goes as fast as possible, or steps far, passes whole epochs between two turns.
+            player.tell_of_epochs(lambda: self._say(clock.now_ms()))
 
     def start(self, run: str, start_ns: int | None = None, *, paused: bool = False) -> None:
         """Take the lease, and let the player begin.
@@ -198,7 +202,8 @@ class Replay:
             if not 0 <= now_ms - self._listened_ms < LISTEN_EVERY_MS:
                 self._listened_ms = now_ms
                 self.tenure.check(now_ms)
-                self._answers += self._steering.carry_out()
+                answers = self._steering.carry_out()
+                self._answers = [*self._answers, *answers]  # some may have been said meanwhile
             if self._answers or self.player.news or self._is_due(now_ms):
                 self._say(self._clock.now_ms())
         if self.done:

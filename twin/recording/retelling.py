@@ -1,11 +1,12 @@
 """How the messages of a recorded run become those of a replay: the same ticks and data, another run, epoch and time."""
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
 from twin.events.control import Line, RunControl
-from twin.events.head import retold, told
+from twin.events.head import RUN_PATTERN, retold, told
 from twin.events.topics import BY_NAME
 from twin.recording.choice import RACK
 from twin.recording.item import Item
@@ -13,6 +14,8 @@ from twin.run import ReplayOwner, ts_at
 
 Lineage = tuple[str, int]  # run and epoch, as recorded
 KEPT_LINEAGES = 8
+KEPT_EPOCHS = 16  # of one recorded epoch: it is shown in another one after each pause
+_RUN = re.compile(RUN_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,11 @@ def told_of(item: Item) -> Told:
         return Told(item)
     head, data_at = found
     run, epoch, tick = head.get("run"), head.get("epoch"), head.get("tick")
-    if not (isinstance(run, str) and isinstance(epoch, int) and isinstance(tick, int)):
+    if not (isinstance(run, str) and _RUN.fullmatch(run)):
+        return Told(item)
+    if not (type(epoch) is int and 0 <= epoch < 1 << 31 and type(tick) is int and 0 <= tick < 1 << 53):
+        return Told(item)
+    if type(head.get("ts")) is not int:
         return Told(item)
     frame = item.topic.startswith("telemetry.") or item.topic == RACK
     return Told(item, (run, epoch), tick, frame, head, data_at)
@@ -68,14 +75,16 @@ class Retelling:
     def __init__(self, owner: ReplayOwner, *, keeps_ts: bool) -> None:
         self._owner = owner
         self._keeps_ts = keeps_ts
-        self._shown: OrderedDict[Lineage, _Shown] = OrderedDict()
+        self._shown: OrderedDict[Lineage, list[_Shown]] = OrderedDict()
         self.current: Lineage | None = None
         self.control: RunControl | None = None  # what was recorded of the current one
 
     def show(self, lineage: Lineage, control: RunControl | None) -> None:
         """Let the epoch that the owner has just opened show a recorded one."""
         self.current, self.control = lineage, control
-        self._shown[lineage] = _Shown(self._owner.epoch, self._owner.line)
+        shown = self._shown.setdefault(lineage, [])
+        shown.append(_Shown(self._owner.epoch, self._owner.line))
+        del shown[:-KEPT_EPOCHS]
         self._shown.move_to_end(lineage)
         while len(self._shown) > KEPT_LINEAGES:
             self._shown.popitem(last=False)
@@ -101,11 +110,19 @@ class Retelling:
         """
         assert one.lineage is not None  # noqa: S101  (asked only for those that have one)
         assert one.item.value is not None  # noqa: S101
-        shown = self._shown.get(one.lineage)
+        epochs = self._shown.get(one.lineage)
+        if one.frame:
+            # One that comes late is of the epoch in which its tick was.
+            shown = next((one_of for one_of in reversed(epochs or ()) if one_of.line.tick0 <= one.tick), None)
+        else:
+            known = epochs or (None if self.current is None else self._shown.get(self.current))
+            shown = known[-1] if known else None
         if shown is None:
-            if one.frame or self.current is None:
-                return None
-            shown = self._shown[self.current]
-        ts = one.head.get("ts", 0) if self._keeps_ts else max(ts_at(shown.line, one.tick), shown.line.ts0)
+            return None
+        ts = max(ts_at(shown.line, one.tick), shown.line.ts0)
+        if not one.frame:
+            ts = min(ts, max(self._owner.last_ts, shown.line.ts0))
+        if self._keeps_ts:
+            ts = one.head["ts"]
         head = one.head | {"run": self._owner.run, "epoch": shown.epoch, "ts": ts}
         return retold(one.item.value, one.data_at, head), ts

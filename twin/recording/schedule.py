@@ -1,5 +1,6 @@
 """The one clock of a player: which instant of the recording it is now, and how true the sending was to it."""
 
+import math
 from collections import deque
 
 import numpy as np
@@ -29,6 +30,7 @@ class Schedule:
         self.stalled_s = 0.0  # the longest time that it stood back at once since it was set
         self._anchor_ns = 0
         self._anchor_s = 0.0
+        self._last_due_s = -math.inf
         self._position_ns = 0
         self._late_s = np.zeros(MEASURED_N)
         self._late_n = 0
@@ -43,6 +45,7 @@ class Schedule:
 
     def _anchor(self, position_ns: int, now_s: float) -> None:
         self._anchor_ns, self._anchor_s = position_ns, now_s
+        self._last_due_s = -math.inf  # nothing is due before what was sent before it
         self._position_ns = position_ns
 
     def due_s(self, time_ns: int, tick_ns: int | None = None) -> float:
@@ -56,6 +59,9 @@ class Schedule:
             When its tick began, if it has one: in slow motion the ticks come apart, and not the messages of one,
             for whoever reads them takes a tick as it would come from the site.
         """
+        return max(self._due_s(time_ns, tick_ns), self._last_due_s)
+
+    def _due_s(self, time_ns: int, tick_ns: int | None) -> float:
         if self.speed <= 0:
             return self._anchor_s
         if tick_ns is not None and self.speed < 1:
@@ -73,6 +79,7 @@ class Schedule:
         self._position_ns = max(self._position_ns, time_ns)
         if self.speed <= 0:
             return
+        self._last_due_s = due_s
         late_s = now_s - due_s
         if late_s > SLIP_S:
             self.slowed_s += late_s

@@ -66,6 +66,7 @@ class Steering:
         self._owner = owner
         self._heads = heads
         self._handlers = handlers
+        self._left = False  # what is asked from here on is not for this player
         self._requests = full_name("run.requests", namespace)
         self._reader = bus.read([self._requests, full_name("commands", namespace)], start="end")
 
@@ -76,7 +77,7 @@ class Steering:
             for record in records:
                 if record.topic == self._requests:
                     answers += self._request(record)
-                else:
+                elif not self._left:  # whoever comes next has read it, too
                     self._refuse(record)
         return answers
 
@@ -92,6 +93,8 @@ class Steering:
             letter = dead_letter("run.requests", record.partition, record.offset, record.value or b"", str(exc))
             self._publish("dead.letter", "player/run.requests", letter)
             return []
+        if self._left:
+            return [(request.id, "the run passes to somebody else: ask again")]
         try:
             self._carry_out(request.verb, request.params)
         except (RecordingError, RunError) as exc:
@@ -103,8 +106,10 @@ class Steering:
         if verb == "start":
             self._handlers.start(params)
             self._player.end()
+            self._left = True
         elif verb == "takeover":
             self._handlers.take_over(_instant_ns(params, "ts") if "ts" in params else None)
+            self._left = True
         elif verb in _VERBS:
             _VERBS[verb](self._player, params)
         else:

@@ -178,7 +178,7 @@ class RecordingWriter:
                     self._channel(item),
                     log_time=item.time_ns,
                     data=item.value or b"",
-                    publish_time=max(item.timestamp_ms, 0) * NS_PER_MS,
+                    publish_time=min(max(item.timestamp_ms, 0), envelope.TIMESTAMP_MAX_MS) * NS_PER_MS,
                     sequence=self._sequences[item.topic] % (1 << 32),
                 )
                 self._sequences[item.topic] += 1

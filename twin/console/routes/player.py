@@ -4,11 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from twin.console.library import public_id
 from twin.console.models import InstantBody, Nothing, PlayerLoopBody, PlayerStepBody, RunBody, SpeedBody, TakeoverBody
 from twin.console.parts import Parts
 from twin.console.problems import problem
-from twin.console.seats import Seat
+from twin.console.seats import Seat, shown_error
 from twin.events.control import RequestVerb
 
 
@@ -25,8 +24,8 @@ def player_routes(parts: Parts) -> APIRouter:
             raise problem("no-player", f"run {control.run} is no replay", "POST /api/runs plays a recording")
         told = control.player.model_dump()
         if not seat.may("run"):
-            told["recording"] = public_id(told["recording"])
-        return told | {"run": control.run, "answers": control.answers, "error": control.error}
+            told["recording"] = parts.library.public_id(told["recording"])
+        return told | {"run": control.run, "answers": control.answers, "error": shown_error(control.error, seat)}
 
     def ask(verb: RequestVerb, seat: Seat, params: dict[str, Any] | None = None) -> dict[str, Any]:
         told = picture(seat)

@@ -19,14 +19,14 @@ def run_routes(parts: Parts) -> APIRouter:
 
     def ask(verb: RequestVerb, seat: Seat, params: dict[str, Any] | None = None) -> dict[str, Any]:
         request = parts.orders.request(verb, params or {}, seat)
-        return {**run_picture(parts.live, parts.orders.run()), "request": request}
+        return {**run_picture(parts.live, parts.orders.run(), seat), "request": request}
 
     @router.get("/run")
-    async def run(_seat: sees) -> dict[str, Any]:
-        return run_picture(parts.live, parts.orders.run())
+    async def run(seat: sees) -> dict[str, Any]:
+        return run_picture(parts.live, parts.orders.run(), seat)
 
     @router.get("/requests/{request_id}")
-    async def answer(_seat: sees, request_id: str) -> dict[str, Any]:
+    async def answer(seat: sees, request_id: str) -> dict[str, Any]:
         answered, error = parts.live.request(request_id)
         return {
             "id": request_id,
