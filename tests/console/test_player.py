@@ -104,7 +104,7 @@ def test_a_recording_is_started_only_when_the_active_run_may_end(live_world: Wor
     assert missing.json()["type"] == "/problems/unknown-recording"
 
 
-def test_the_library(world: World, tmp_path: Path) -> None:
+def test_the_list_of_recordings(world: World, tmp_path: Path) -> None:
     write(tmp_path / "recordings" / "chiller-trip.mcap", [item(), item(ms=2000)], site="mini", title="A hot afternoon")
     (tmp_path / "recordings" / "broken.mcap").write_bytes(b"nothing")
     whole, broken = world.get("/api/recordings", "instructor").json()

@@ -11,12 +11,12 @@ from twin.console.doors import seat_of
 from twin.console.feed import Feed
 from twin.console.floor import Floor
 from twin.console.hub import Hub
-from twin.console.library import Library
 from twin.console.live import Live
 from twin.console.orders import Orders
 from twin.console.problems import problem
 from twin.console.rates import Rates
 from twin.console.recorder import RecorderDesk
+from twin.console.recordings import Recordings
 from twin.console.seats import Right, Seat
 
 Guard = Callable[[Request], Awaitable[Seat]]
@@ -33,7 +33,7 @@ class Parts:
     floor: Floor
     hub: Hub
     orders: Orders
-    library: Library
+    recordings: Recordings
     recorder: RecorderDesk
 
     def guard(self, right: Right, *, rate: str | None = None) -> Guard:
@@ -86,6 +86,6 @@ def build_parts(context: ConsoleContext) -> Parts:
             catalogue=context.catalogue,
             now_ms=context.now_ms,
         ),
-        library=Library(context.data_dir),
+        recordings=Recordings(context.data_dir),
         recorder=RecorderDesk(context.bus, context.namespace, context.data_dir, context),
     )

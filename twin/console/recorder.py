@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from twin.bus.base import Bus
-from twin.console.library import FOLDER
 from twin.console.problems import problem
+from twin.console.recordings import FOLDER
 from twin.errors import TwinError, explain
 from twin.recording.facts import ask_for_snapshot, facts_of
 from twin.recording.levels import select

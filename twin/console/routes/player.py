@@ -24,7 +24,7 @@ def player_routes(parts: Parts) -> APIRouter:
             raise problem("no-player", f"run {control.run} is no replay", "POST /api/runs plays a recording")
         told = control.player.model_dump()
         if not seat.may("run"):
-            told["recording"] = parts.library.public_id(told["recording"])
+            told["recording"] = parts.recordings.public_id(told["recording"])
         return told | {"run": control.run, "answers": control.answers, "error": shown_error(control.error, seat)}
 
     def ask(verb: RequestVerb, seat: Seat, params: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def player_routes(parts: Parts) -> APIRouter:
             )
         params = body.model_dump(exclude_none=True, exclude={"end_active"})
         if body.recording is not None:
-            params["recording"] = parts.library.name_of(body.recording)
+            params["recording"] = parts.recordings.name_of(body.recording)
         return {"request": parts.orders.request("start", params, seat)}
 
     return router

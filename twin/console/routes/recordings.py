@@ -17,7 +17,7 @@ def recording_routes(parts: Parts) -> APIRouter:
 
     @router.get("")
     def recordings(seat: sees) -> list[dict[str, Any]]:
-        return parts.library.list_for(seat)
+        return parts.recordings.list_for(seat)
 
     @router.post("", status_code=201)
     def record(_seat: runs, body: RecordBody) -> dict[str, Any]:

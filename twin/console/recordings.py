@@ -16,7 +16,7 @@ from twin.recording.reader import Recording
 FOLDER = "recordings"
 
 
-class Library:
+class Recordings:
     """Lists recordings; what was found out about a file is kept until the file changes.
 
     Parameters
