@@ -29,6 +29,7 @@ def theatre(kafka, influx, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     theatre.until(lambda: bool(theatre.controls), SECONDS, "a run")
     theatre.run_ticks(TICKS)
     assert theatre.fleet.end("producers-1") == 0
+    theatre.until(lambda: theatre.control.state == "ended", SECONDS, "its end")
     theatre.wait_settled(SECONDS)
     theatre.fleet.end_all()
     yield theatre

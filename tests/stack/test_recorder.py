@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -54,8 +55,11 @@ class Recorder:
 
     def health(self) -> dict[str, object]:
         url = self.greeting.split()[-1]
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
-            told: dict[str, object] = json.load(answer)
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+                told: dict[str, object] = json.load(answer)
+        except urllib.error.HTTPError as exc:  # it is not well, and says how
+            told = json.load(exc)
         return told
 
     def send(self, number: signal.Signals) -> None:

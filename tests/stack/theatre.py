@@ -250,6 +250,8 @@ class Theatre:
             ("site", "twin.rack"),
             *(("history", topic) for topic in ("twin.rack", "twin.site", "twin.health")),
         )
+        if self.control.state == "ended":  # of a run that goes on there is always one more
+            reads += (("history", "run.control"),)
         lags: dict[tuple[str, str], int | None] = {}
 
         def settled() -> bool:
