@@ -218,6 +218,20 @@ def test_an_epoch_that_continues_knows_what_is_stale(desk):
     assert (out.head.epoch, value(out, "close", "stale_n")) == (1, 1)
 
 
+def test_a_reader_a_long_way_behind_knows_the_water_of_the_day_too(desk):
+    for tick in range(12):
+        desk.whole(tick, tick)
+    desk.run.say(at(12), 11)
+    desk.run.owner.set_speed(2.0, at(12))
+    desk.run.say(at(13), 12)
+    desk.run.owner.set_speed(1.0, at(13))  # the epoch after it holds already
+    desk.run.say(at(13.1))
+    (out,) = desk.whole(12, 14.0, epoch=1, ts=at(12))
+    assert value(out, "site", "ramp_max_w_s") == 0.0
+    (again,) = desk.whole(13, 14.0, epoch=2, ts=at(13))
+    assert value(again, "site", "ramp_max_w_s") == 0.0
+
+
 def test_an_epoch_that_continues_does_not_wait_for_a_plant_that_is_silent(desk):
     for tick in range(12):
         desk.units(tick, tick, without=[GRID] if tick else [])

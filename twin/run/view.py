@@ -47,7 +47,7 @@ class RunView:
         self.control: RunControl | None = None
         self.heard_ms = -1
         self.refused = 0
-        self._held: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._held: OrderedDict[tuple[str, int], tuple[int, RunControl]] = OrderedDict()
         self._held_n = 0
 
     def accept(self, control: RunControl, *, now_ms: int) -> bool:
@@ -66,7 +66,7 @@ class RunView:
         self.heard_ms = now_ms
         if (control.run, control.epoch) not in self._held:
             self._held_n += 1
-            self._held[control.run, control.epoch] = self._held_n
+            self._held[control.run, control.epoch] = (self._held_n, control)
             while len(self._held) > REMEMBERED:
                 self._held.popitem(last=False)
         return known is None or (known.run, known.epoch) != (control.run, control.epoch)
@@ -94,10 +94,21 @@ class RunView:
 
         Of the run that holds, every earlier epoch is known to have held, even to a reader that joined late.
         """
-        number = self._held.get((run, epoch))
-        if number is None and self.control is not None and run == self.control.run and epoch < self.control.epoch:
+        held = self._held.get((run, epoch))
+        if held is not None:
+            return held[0]
+        if self.control is not None and run == self.control.run and epoch < self.control.epoch:
             return epoch - self.control.epoch
-        return number
+        return None
+
+    def continued_at(self, run: str, epoch: int) -> int | None:
+        """Return the first tick of an epoch that continues the one before it.
+
+        None for one that does not, or that never held here. It may have ended by now: who reads a long way behind
+        meets its frames later than the next epoch's ``run.control``.
+        """
+        held = self._held.get((run, epoch))
+        return held[1].line.tick0 if held is not None and held[1].continues else None
 
     def age_s(self, now_ms: int) -> float:
         """Return how long ago the last control message came [s]; infinite before the first."""

@@ -163,18 +163,14 @@ class RowKeeper:
 
     def _begin(self, partition: Partition, lineage: Lineage) -> None:
         self.intake.gaps += sum(sequence.open_gaps() for sequence in partition.sequences.values())
-        control, (run, epoch) = self._view.control, lineage
+        run, epoch = lineage
+        continues_at = self._view.continued_at(run, epoch)
         # Only the epoch right after the one that this partition knows can continue it: between them there may have
         # been a jump.
-        if (
-            control is not None
-            and control.continues
-            and (control.run, control.epoch) == lineage
-            and partition.lineage == (run, epoch - 1)
-        ):
+        if continues_at is not None and partition.lineage == (run, epoch - 1):
             for array in partition.arrays:
-                self.state.turn_back(array, control.line.tick0)
-            partition.begin(lineage, continues_at=control.line.tick0)
+                self.state.turn_back(array, continues_at)
+            partition.begin(lineage, continues_at=continues_at)
             return
         for array in partition.arrays:
             self.state.clear(array)

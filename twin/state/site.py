@@ -181,16 +181,16 @@ class SiteKeeper:
 
     def _book(self, head: Head) -> _Book:
         """Find the book of a run and epoch, or begin it; an epoch that continues goes on with what is known."""
-        lineage, control = (head.run, head.epoch), self._view.control
+        lineage = (head.run, head.epoch)
         book = self._books.get(lineage)
         if book is None:
             arrays = self._site.layout.array_count
             book = _Book(np.full(arrays, -1, dtype=np.int64), np.zeros(arrays, dtype=bool), Trends(self._layout))
             before = self._books.get((head.run, head.epoch - 1))
             self._books[lineage] = book
-            holds = control is not None and (control.run, control.epoch) == lineage
-            if before is not None and control is not None and holds and control.continues:
-                self._continue(book, before, control.line.tick0)
+            continued_at = self._view.continued_at(*lineage)
+            if before is not None and continued_at is not None:
+                self._continue(book, before, continued_at)
             self._drop_old_books()
         return book
 
