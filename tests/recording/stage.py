@@ -91,9 +91,10 @@ class Clocks:
 
     def __init__(self) -> None:
         self.ms = float(NOW_MS)
+        self.wall_behind_ms = 0  # the wall clock was set back
 
     def now_ms(self) -> int:
-        return int(self.ms)
+        return int(self.ms) - self.wall_behind_ms
 
     def now_s(self) -> float:
         return self.ms / 1000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.recording.files import T0_MS, item
 from tests.recording.stage import NOW_MS, REPLAY, RUN, Stage, control, own, seconds
-from twin.errors import RecordingError
+from twin.errors import RecordingError, RunError
 from twin.events.head import split
 from twin.events.head import told as told_head
 
@@ -146,6 +146,67 @@ def test_steps(tmp_path: Path) -> None:
         stage.player.play()
         stage.pass_s(1.0)
         assert {epoch for epoch, _, _ in stage.frames()} == {3}
+
+
+def test_a_step_of_one_message_leaves_its_tick_open(tmp_path: Path) -> None:
+    with Stage(tmp_path, seconds(0, 9)) as stage:
+        stage.start(paused=True)
+        stage.player.step(messages=1)
+        stage.pass_s(1.1)
+        assert [told.settled_tick for told in stage.controls()][-1] == 0
+        stage.player.step(messages=1)
+        stage.player.step(messages=1)  # only the next tick says that the one before it is whole
+        stage.pass_s(1.1)
+        assert [told.settled_tick for told in stage.controls()][-1] == 1
+        stage.player.set_speed(2.0)
+        assert stage.frames()[-1] == (2, 2, "b")  # the rest of the tick, in the epoch in which it has begun
+        assert (stage.replay.owner.epoch, stage.replay.owner.tick) == (3, 2)  # type: ignore[union-attr]
+
+
+def test_a_wall_clock_that_is_set_back_is_waited_for(tmp_path: Path) -> None:
+    items = [*seconds(0, 3), *seconds(4, 9, epoch=1)]
+    with Stage(tmp_path, items) as stage:
+        stage.start()
+        stage.pass_s(2.5)
+        stage.clocks.wall_behind_ms = 30_000
+        with pytest.raises(RunError, match="set back"):
+            stage.player.set_speed(4.0)
+        stage.player.pause()
+        with pytest.raises(RunError, match="set back"):
+            stage.player.play()
+        assert (stage.player.phase, stage.player.state().speed) == ("paused", 1.0)
+        stage.player.seek(stage.ns(5000))
+        stage.pass_s(1.0)
+        assert (stage.player.phase, stage.player.held_back) == ("seeking", True)
+        stage.pass_s(30.0)
+        assert (stage.player.phase, stage.player.held_back) == ("paused", False)
+        stage.player.play()
+        stage.frames()
+        stage.pass_s(6.0)
+        assert {tick for _, tick, _ in stage.frames()} == {6, 7, 8, 9}
+
+
+def test_the_next_epoch_waits_for_a_wall_clock_that_is_set_back(tmp_path: Path) -> None:
+    items = [*seconds(0, 3), *seconds(4, 9, epoch=1)]
+    with Stage(tmp_path, items) as stage:
+        stage.start()
+        stage.pass_s(3.5)
+        stage.clocks.wall_behind_ms = 5_000
+        stage.pass_s(2.0)
+        assert stage.player.held_back
+        stage.pass_s(12.0)
+        frames = [tick for _, tick, key in stage.frames() if key == "a"]
+        assert (frames, stage.player.phase) == (list(range(10)), "ended")
+
+
+def test_a_frame_of_a_newer_run_that_nobody_speaks_of_opens_no_epoch(tmp_path: Path) -> None:
+    stray = [own("telemetry.grid", 7, 1000 * n + 50, run="20991123T000000Z-0001", key="x") for n in range(4)]
+    with Stage(tmp_path, sorted([*seconds(0, 9), *stray])) as stage:
+        stage.start()
+        stage.pass_s(4.0)
+        assert [tick for _, tick, key in stage.frames() if key != "b"] == [0, 1, 2, 3]
+        assert stage.player.state().note.startswith("4 messages that cannot be")
+        assert stage.replay.owner.epoch == 1  # type: ignore[union-attr]
 
 
 def test_a_loop_goes_round_until_it_is_given_up(tmp_path: Path) -> None:
@@ -291,7 +352,7 @@ def test_frames_of_an_older_run_that_still_come_are_left_out(tmp_path: Path) -> 
         stage.start()
         stage.pass_s(4.0)
         assert [tick for _, tick, key in stage.frames() if key == "a"] == [0, 1, 2, 3]
-        assert stage.player.skipped_n == 4
+        assert stage.player.state().note == "4 messages that cannot be of what is played are left out"
         assert stage.replay.owner.epoch == 1  # type: ignore[union-attr]
 
 

@@ -41,7 +41,7 @@ def test_it_says_every_second_where_it_stands(tmp_path: Path) -> None:
         assert {told.run for told in controls} == {REPLAY}
         last = controls[-1]
         assert (last.kind, last.site, last.epoch, last.state) == ("replay", "mini", 1, "running")
-        assert last.settled_tick in (1, 2)
+        assert last.settled_tick in (0, 1)  # never one that is still being sent
         assert last.lease_expires_ms == last.sent_ms + 5000
         assert last.player is not None
         assert (last.player.recording, last.player.phase) == ("r.mcap", "playing")

@@ -73,6 +73,11 @@ class Epochs:
         """Return what was said last of a recorded epoch."""
         return self._heard.get(lineage)
 
+    @property
+    def knows_of_any(self) -> bool:
+        """Whether the recording has said anything of its runs."""
+        return bool(self._heard)
+
     def mirror(self, one: Told, *, playing: bool) -> bool:
         """Let the run stand where the recorded one stood; return whether that is new.
 
@@ -85,7 +90,9 @@ class Epochs:
         """
         if one.lineage is None or one.lineage != self.current:
             return False
-        self._retelling.control = self._heard.get(one.lineage)
+        control = self._retelling.control = self._heard.get(one.lineage)
+        if control is not None:
+            self.owner.settle(control.settled_tick)
         return self.stand(playing=playing)
 
     def stand(self, *, playing: bool) -> bool:
@@ -167,6 +174,11 @@ class Epochs:
                 self.current, self._retelling.control, self.owner.tick + 1,
                 speed=speed, playing=playing, continues=True, stepping=stepping,
             )  # fmt: skip
+
+    @property
+    def may_open(self) -> bool:
+        """Whether an epoch can begin now: not while the wall clock, set back, is behind what was shown last."""
+        return self.owner.last_ts < self._clock.now_ms() + AHEAD_MS
 
     def ahead(self, one: Told) -> bool:
         """Tell whether a frame would be shown before its time: display time keeps to the wall clock."""

@@ -48,13 +48,17 @@ def place_at(time_ns: int, end_ns: int, recording: Recording, feed: Feed) -> Pla
     control = last and control_in(last)
     oldest = None if control is None else (control.run, control.epoch)
     found, sure = feed.find(lambda item: item.time_ns >= time_ns and is_frame_from(item, oldest), upto_ns=end_ns)
-    if found is None and not sure:
-        return None
-    if found is None:
-        return Place() if control is None else Place((control.run, control.epoch), control.settled_tick + 1, control)
-    first = told_of(found)
-    lineage = first.lineage
-    if lineage is not None and lineage != oldest:
+    if found is not None and (lineage := told_of(found).lineage) is not None and lineage != oldest:
         item, _ = feed.find(lambda item: tells_of(item, lineage), upto_ns=time_ns + LOOK_AHEAD_NS)
-        control = None if item is None else control_in(item)
-    return Place(lineage, first.tick, control, found.time_ns)
+        if item is not None or oldest is None:
+            return Place(lineage, told_of(found).tick, None if item is None else control_in(item), found.time_ns)
+        # Nobody speaks of its run: the one that is spoken of goes on.
+        found, sure = feed.find(
+            lambda item: item.time_ns >= time_ns and told_of(item).lineage == oldest and told_of(item).frame,
+            upto_ns=end_ns,
+        )
+    if found is not None:
+        return Place(oldest, told_of(found).tick, control, found.time_ns)
+    if not sure:
+        return None
+    return Place() if control is None else Place(oldest, control.settled_tick + 1, control)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from twin.errors import RecordingError
 from twin.events.control import PlayerPhase, PlayerState
-from twin.recording.choice import Choice, Racks
+from twin.recording.choice import Choice
 from twin.recording.epochs import CONTROL, LOOK_AHEAD_NS, Epochs, control_in, first_tick, tells_of
 from twin.recording.feed import Feed
 from twin.recording.item import NS_PER_MS
@@ -17,6 +17,7 @@ from twin.recording.place import Place, place_at
 from twin.recording.reader import Recording
 from twin.recording.retelling import Lineage, Told, told_of
 from twin.recording.schedule import Schedule, check_speed
+from twin.recording.sieve import Sieve
 from twin.recording.span import Range
 from twin.recording.ticks import CurrentTick
 from twin.run import Clock, ReplayOwner
@@ -84,7 +85,7 @@ class Player:
         self.span = span
         self.owner = owner
         self.phase: PlayerPhase = "idle"
-        self.sent_n = self.skipped_n = 0
+        self.sent_n = 0
         self.held_back = self.news = self.is_over = False
         self.moved_by = ""
         self.original_time = original_time
@@ -93,16 +94,15 @@ class Player:
         self._now_s = now_s
         self._may_go_on = may_go_on
         self._schedule = Schedule(speed)
-        self._racks = Racks()
         self._epochs = None if owner is None else Epochs(owner, clock, original_time=original_time)
         self.topics = choice.topics_of(recording.counts)
         more, lead_ns = ({CONTROL}, LEAD_NS) if owner else (set(), 0)  # a tick that has begun in it is sent whole
+        self._sieve = Sieve(choice, self.topics, self._epochs)
         self._feed = Feed(recording, self.topics | more, span.end_ns + lead_ns)
         self._next: Told | None = None  # the head of the feed, looked at
         self._tick = CurrentTick()
         self._target_ns = span.start_ns
         self._then: PlayerPhase = "playing"
-        self._from: tuple[int, Lineage | None, int] = (0, None, -1)  # after a jump: instant, lineage, first tick
 
     def play(self, start_ns: int | None = None) -> None:
         """Begin, go on after a pause, or play again from the beginning (of the loop) after the end.
@@ -119,9 +119,10 @@ class Player:
         elif self.phase == "seeking":
             self._then = "playing"
         elif self.phase == "paused":
+            self._finish_tick()
+            self._reopen(playing=True)
             self._schedule.set(self._position_ns(), self._now_s())
             self._enter("playing")
-            self._reopen()
         else:
             raise RecordingError("it plays already")
 
@@ -168,13 +169,12 @@ class Player:
             There is none such.
         """
         check_speed(speed)
-        if self.phase == "playing":
+        if self.phase in ("playing", "paused"):
             self._finish_tick()
+            self._reopen(speed=speed)
         position_ns = self._position_ns()
         self._schedule.speed = speed
         self._schedule.set(position_ns, self._now_s())
-        if self.phase in ("playing", "paused"):
-            self._reopen()
         self.news = True
 
     def set_loop(self, loop_ns: tuple[int, int] | None) -> None:
@@ -286,6 +286,8 @@ class Player:
                 self._enter("ended")
             return wait_s
         if self._begins_epoch(one):
+            if self._waits_for_wall_clock():
+                return HELD_BACK_S
             return 0.0 if self._follow_epoch(one) else READING_S
         due_s = self._schedule.due_s(one.item.time_ns, self._tick.began_ns(one))
         if now_s < due_s:
@@ -295,7 +297,7 @@ class Player:
         if self.held_back:
             return HELD_BACK_S
         self._send(one, due_s)
-        if self._schedule.stalled_s > STALLED_S and self._epochs is not None:
+        if self._schedule.stalled_s > STALLED_S and self._epochs is not None and self._epochs.may_open:
             self._schedule.stalled_s = 0.0
             self._finish_tick()
             self._reopen()  # else display time would stay behind the wall clock
@@ -311,33 +313,13 @@ class Player:
                 self._feed.wait(1.0)
                 continue
             one = told_of(item)
-            if self._wanted(one):
+            if self._sieve.wants(one, self._tick):
                 self._next = one
+                if self._epochs is not None and self._tick.is_left_by(one):
+                    self._epochs.owner.settle()
             else:
                 self._feed.pop()
         return self._next if rest or self._next.item.time_ns <= self.span.end_ns else None
-
-    def _wanted(self, one: Told) -> bool:
-        """Tell whether a message is to be sent; what the recording tells of its run is taken in on the way."""
-        item = one.item
-        if item.topic == CONTROL:
-            told_of_run = self._epochs is not None and self._epochs.hear(item) is not None
-            return told_of_run and item.time_ns >= self._from[0]
-        start_ns, lineage, tick = self._from
-        if one.lineage is not None and self._epochs is not None:
-            if one.frame and one.lineage == lineage:
-                if one.tick < tick:  # of a tick that began before the place where the player came in
-                    return False
-            elif item.time_ns < start_ns:
-                return False
-            if self._tick.is_far_before(one):
-                self.skipped_n += 1
-                return False
-            if self._racks.superfluous(item, *one.lineage, one.tick):
-                return False
-        elif item.time_ns < start_ns:
-            return False
-        return item.topic in self.topics and self._choice.wants_key(item.key)
 
     def _send(self, one: Told, due_s: float) -> None:
         self._feed.pop()
@@ -349,7 +331,7 @@ class Player:
         if self._epochs is not None and one.lineage is not None:
             retold = self._epochs.retell(one)
             if retold is None:
-                self.skipped_n += 1
+                self._sieve.left_out_n += 1
                 return
             value, ts = retold
             if one.frame and one.lineage == self._epochs.current:
@@ -365,17 +347,18 @@ class Player:
             return
         while (one := self._look(patient=True, rest=True)) is not None:
             if self._tick.is_left_by(one) or one.item.time_ns > self._tick.began_at_ns + LEAD_NS:
-                return
+                break
             if one.frame or one.item.time_ns <= self.span.end_ns:
                 self._send(one, self._now_s())
             else:
                 self._next = None
                 self._feed.pop()
+        self._epochs.owner.settle()
 
     def _arrive(self) -> bool:
         """Finish a seek; return whether all that it needs has been read."""
         target_ns = self._target_ns
-        if self._feed.head() is None and not self._feed.exhausted:
+        if self._waits_for_wall_clock() or (self._feed.head() is None and not self._feed.exhausted):
             return False
         place = Place()
         if self._epochs is not None:
@@ -384,8 +367,7 @@ class Player:
                 return False
             place = there
         lineage, tick = place.lineage, place.tick
-        self._from = (target_ns, lineage, tick)
-        self._racks = Racks()
+        self._sieve.come_in(target_ns, lineage, tick)
         self._tick = CurrentTick()
         if self._epochs is not None:
             self._epochs.forget()
@@ -429,7 +411,12 @@ class Player:
             if found is None and not sure:
                 return False
             control = None if found is None else control_in(found)
-        # One of which nothing was said begins anew, as an epoch does that nobody knows.
+        if control is None and self._epochs.knows_of_any:
+            self._sieve.leave_out(lineage)
+            self._feed.pop()
+            self._next = None
+            return True
+        # Where nothing is said of any run, each begins anew.
         tick = first_tick(one, control)
         self._epochs.open(
             lineage, control, tick, speed=self._schedule.speed, playing=self._plays,
@@ -438,10 +425,25 @@ class Player:
         self.news = True
         return True
 
-    def _reopen(self, *, stepping: bool = False) -> None:
-        """Open an epoch that continues, from the next tick on."""
+    def _waits_for_wall_clock(self) -> bool:
+        """Tell whether no epoch can be opened: the wall clock was set back, and display time goes on after it only."""
+        self.held_back = self._epochs is not None and not self._epochs.may_open
+        return self.held_back
+
+    def _reopen(self, *, speed: float | None = None, playing: bool | None = None, stepping: bool = False) -> None:
+        """Open an epoch that continues, from the next tick on.
+
+        Raises
+        ------
+        RunError
+            The wall clock was set back; nothing has changed.
+        """
         if self._epochs is not None:
-            self._epochs.reopen(speed=self._schedule.speed, playing=self._plays, stepping=stepping)
+            self._epochs.reopen(
+                speed=self._schedule.speed if speed is None else speed,
+                playing=self._plays if playing is None else playing,
+                stepping=stepping,
+            )
             self.news = True
 
     @property
@@ -487,10 +489,10 @@ class Player:
             raise RecordingError(f"{what} is not possible: the player is {self.phase}, not {phase}")
 
     def _note(self) -> str:
-        damages = self._feed.damages
+        damages, left_out_n = self._feed.damages, self._sieve.left_out_n
         notes = {
             "waits for the bus or its readers": self.held_back,
             f"{len(damages)} damaged parts are left out, the first: {damages[0].reason if damages else ''}": damages,
-            f"{self.skipped_n} messages that cannot be of what is played are left out": self.skipped_n,
+            f"{left_out_n} messages that cannot be of what is played are left out": left_out_n,
         }
         return "; ".join(text for text, holds in notes.items() if holds)

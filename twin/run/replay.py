@@ -26,6 +26,7 @@ class ReplayOwner(RunOwner):
         """
         self._refuse_if_held(seen, now_ms)
         self.run, self.epoch, self.tick = run, -1, -1
+        self._begun = -1
         self.last_ts = last_ts_possible(seen, now_ms)
 
     def open_at(
@@ -58,11 +59,15 @@ class ReplayOwner(RunOwner):
             The clock of this machine was set back.
         """
         self._open(tick, state, now_ms, continues=continues, step_ms=step_ms, plan=plan)
-        self.tick = tick - 1
+        self.tick = self._begun = tick - 1
         if line is not None:
             self.line = line
 
     def passed(self, tick: int, ts: int) -> None:
         """Note that something of a tick was sent, with its display time [ms]."""
-        self.tick = max(self.tick, tick)
+        self._begun = max(self._begun, tick)
         self.last_ts = max(self.last_ts, ts)
+
+    def settle(self, upto: int | None = None) -> None:
+        """Note that the tick which was begun last has been sent whole, if it is none after ``upto``."""
+        self.tick = max(self.tick, self._begun if upto is None else min(self._begun, upto))
