@@ -8,7 +8,7 @@ from typing import Any
 from producers.differences import Difference
 from producers.past import Action
 from producers.rebuild import Rebuilt, compared, run_on
-from twin.plant import Plant, TimedCommand, restore
+from twin.plant import Plant, TimedCommand, TimedInject, restore
 from twin.plant.tally import FIGURES, Tally
 from twin.recording.reader import Recording
 
@@ -33,9 +33,12 @@ class Comparison:
         ``recorded``, ``yours``, and ``none`` if that is another thing -> figure -> value, in the unit of its name.
     commands_n
         How many commands each of them had.
+    added_n
+        How many injects were given meanwhile that the recorded run did not have: each column has them, for they are
+        not the trainee's doing.
     model_error
         How far the model is from the recorded frames of the last tick with the recorded orders; ``None``: the
-        recording does not reach so far.
+        recording does not reach so far, or something was injected that it did not have.
     """
 
     run: str
@@ -44,6 +47,7 @@ class Comparison:
     to_tick: int
     columns: dict[str, dict[str, float]]
     commands_n: dict[str, int]
+    added_n: int
     model_error: Difference | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,9 +83,11 @@ class Comparison:
         head = f"run {self.run} of {self.site}, ticks {self.from_tick} to {self.to_tick}"
         columns = ", ".join(f"{name}: {_MEANINGS[name]}" for name in self.columns if name != YOURS)
         error = self.model_error
-        model = "the recording does not reach so far" if error is None else error.text()
+        other = "injects were given that it did not have" if self.added_n else "the recording does not reach so far"
+        model = other if error is None else error.text()
+        added = f"; {self.added_n} injects given meanwhile are in every column" if self.added_n else ""
         return [
-            f"{head} ({columns})",
+            f"{head} ({columns}{added})",
             *("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows),
             f"model against the recorded tick {self.to_tick}: {model}",
         ]
@@ -122,12 +128,13 @@ def compare(
     """
     site, steps = rebuilt.plant.site, to_tick + 1
     first = restore(rebuilt.start, site=site)
+    added = [one for one in yours if isinstance(one, TimedInject) and one not in rebuilt.to_come]
     wanted: dict[str, tuple[bool, Sequence[Action]]] = {
-        RECORDED: (first.automatic_operator, rebuilt.future),
+        RECORDED: (first.automatic_operator, [*rebuilt.future, *added]),
         YOURS: (automatic_operator, yours),
     }
     if _commands_n(rebuilt.future) or first.automatic_operator != automatic_operator:
-        wanted[NONE] = (automatic_operator, rebuilt.to_come)
+        wanted[NONE] = (automatic_operator, [*rebuilt.to_come, *added])
     columns, error = {}, None
     for number, (name, (by_itself, orders)) in enumerate(wanted.items()):
         plant = restore(rebuilt.start, site=site)
@@ -136,7 +143,7 @@ def compare(
         each = _each(tally, first.tick, steps, number, len(wanted), meanwhile)
         run_on(plant, orders, steps, rebuilt.control.dt_s, each)
         columns[name] = tally.figures()
-        if name == RECORDED and to_tick in rebuilt.line:
+        if name == RECORDED and to_tick in rebuilt.line and not added:
             error = compared(plant, recording, rebuilt.line[to_tick])
     return Comparison(
         run=rebuilt.moment.run,
@@ -145,6 +152,7 @@ def compare(
         to_tick=to_tick,
         columns=columns,
         commands_n={name: _commands_n(orders) for name, (_, orders) in wanted.items()},
+        added_n=len(added),
         model_error=error if error is not None and error.compared_n else None,
     )
 

@@ -180,7 +180,7 @@ def _columns(name: str, column: Column, recorded: NDArray[Any], rebuilt: NDArray
         steps = np.where(same, 0.0, np.abs(recorded - rebuilt) / column.resolution)
         steps[np.isnan(steps)] = np.inf  # one of the two was not measured
     at = int(np.argmax(steps))
-    a, b = float(recorded[at]), float(rebuilt[at])
+    a, b = (None if np.isnan(values[at]) else float(values[at]) for values in (recorded, rebuilt))
     yield Difference(float(steps[at]), column=name, index=at, recorded=a, rebuilt=b)
 
 

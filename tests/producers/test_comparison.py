@@ -96,6 +96,16 @@ def test_where_nobody_had_acted_there_is_no_third_column(nobody_acted: Path) -> 
     assert told.effect()["lost_gpu_h"] < -10
 
 
+def test_what_an_instructor_breaks_meanwhile_is_in_every_column(somebody_acted: Path) -> None:
+    more = TimedInject(100, "chiller_trip", "cooling-1")
+    told, _, _ = compared(somebody_acted, [LATER, more])
+    assert told.columns["recorded"] == counted([BREAK, CURE, START, LATER, more])
+    assert told.columns["yours"] == told.columns["none"] == counted([BREAK, LATER, more])
+    assert (told.added_n, told.model_error) == (1, None)
+    assert "1 injects given meanwhile are in every column" in told.lines()[0]
+    assert told.lines()[-1].endswith("injects were given that it did not have")
+
+
 def test_with_no_order_of_yours_there_is_no_difference(unchanged: Told) -> None:
     told, _, found = unchanged
     assert found.future == [LATER]
@@ -166,12 +176,16 @@ def test_it_is_a_table_for_people_and_json_for_machines(undone: Told) -> None:
     assert again["model_error"]["within"] is True
 
 
-def test_what_is_not_the_same_at_all_is_no_number_in_json(unchanged: Told) -> None:
-    told, _, _ = unchanged
-    assert told.model_error is not None
-    worst = replace(told, model_error=replace(told.model_error, resolutions=float("inf"), column="pump.tripped"))
-    error = json.loads(json.dumps(worst.as_dict(), allow_nan=False))["model_error"]
-    assert (error["resolutions"], error["within"]) == (None, False)
+def test_what_was_not_measured_at_all_is_no_number_in_json(nobody_acted: Path, tmp_path: Path) -> None:
+    def unmeasured(message: dict[str, Any]) -> None:
+        if message["head"]["tick"] == TURNS - 1:
+            message["data"]["loop"]["return_c"][0] = None
+
+    path = edited(nobody_acted, tmp_path / "a", item=changed("telemetry.chillers", unmeasured))
+    told, _, _ = compared(path, [LATER])
+    error = json.loads(json.dumps(told.as_dict(), allow_nan=False))["model_error"]
+    assert (error["resolutions"], error["within"], error["recorded"]) == (None, False, None)
+    assert "loop.return_c[0], recorded nothing, rebuilt " in error["text"]
 
 
 def test_a_stretch_without_a_tick_is_no_trouble(nobody_acted: Path) -> None:
