@@ -101,8 +101,10 @@ class Orders:
         ts
             Display time of the answers [ms].
         """
-        for number, action in enumerate(self._to_come):
-            if action.tick == plant.tick:
+        due = [(number, action) for number, action in enumerate(self._to_come) if action.tick == plant.tick]
+        before = list(self.log) if due else []  # after a crash in the middle of this tick it may have come already
+        for number, action in due:
+            if action not in before:
                 self._let_come(action, f"recorded-{action.tick}-{number}", plant, ts)
         waiting, self._waiting = self._waiting, []
         for record in waiting:

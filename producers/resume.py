@@ -7,6 +7,7 @@ from pathlib import Path
 
 from producers.past import Action, Past, PastOrders
 from producers.snapshots import Snapshots
+from producers.to_come import kept
 from twin.bus.base import Bus, Record
 from twin.errors import MessageInvalid, RunError, StartError
 from twin.events.control import Command, RunControl
@@ -144,7 +145,8 @@ def find_left(
             why = exc  # one before it may do
             continue
         logger.warning("run=%s rebuilt tick=%d actions=%d", control.run, tick, len(log))
-        return Left(control, plant, snapshots, max(epoch, control.epoch), branch, log, orders.answered, waiting)
+        last, to_come = max(epoch, control.epoch), kept(folder / control.run)
+        return Left(control, plant, snapshots, last, branch, log, orders.answered, waiting, to_come)
     raise why
 
 

@@ -10,6 +10,7 @@ from producers.past import Action
 from producers.rebuild import Rebuilt, check, rebuild
 from producers.resume import Left
 from producers.snapshots import Snapshots
+from producers.to_come import keep
 from twin.errors import RunError, TakeoverRefused
 from twin.recording.reader import Recording
 from twin.recording.replay import Replay
@@ -125,6 +126,7 @@ def take_over(replay: Replay, time_ns: int | None, site: Site, snapshots: Path, 
     try:
         # While the replay still stands there: later nobody could go back to it.
         reference = saved.save(rebuilt.plant, owner.epoch)
+        keep(snapshots / owner.run, rebuilt.to_come)
     except RunError as exc:
         raise TakeoverRefused("no-room", str(exc)) from exc
     left = Left(

@@ -9,11 +9,14 @@ import pytest
 from producers.host import Wish
 from producers.incidents import make_incident
 from producers.loop import Loop
+from producers.resume import find_left, plan_of
+from producers.to_come import kept
 from tests.producers.desk import Desk, at_ms, frames_of
 from tests.producers.recorded import edited, without
 from twin.events.head import split
 from twin.recording.choice import Choice
 from twin.recording.reader import Recording
+from twin.run import LEASE_MS
 
 T_S = 180  # a minute after all chillers of a hall have tripped
 
@@ -108,3 +111,33 @@ def test_injects_after_it_come_at_their_ticks(desk: Desk, incident: Path) -> Non
     assert any(head.run == loop.owner.run and b"chiller_trip" in data and head.tick == 120 for head, data in truths)
     assert loop.plant.malfunctions
     loop.close()
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_who_resumes_it_after_a_crash_lets_them_come_once(
+    desk: Desk, incident: Path, tmp_path: Path, applied: bool
+) -> None:
+    loop = taken_over(desk, incident, 60)
+    desk.turn_until(loop, lambda: loop.owner.tick == 119)
+    if applied:  # it dies in the middle of the next tick
+        loop._orders.carry_out(loop.plant, desk.clocks.now_ms(), loop.owner.last_ts)
+    control, folder = desk.controls()[-1], tmp_path / "snapshots"
+    desk.clocks.ms += LEASE_MS
+    left = find_left(desk.bus, "", loop.plant.site, control, folder, meanwhile=lambda: None)
+    again = desk.host.loop(plan_of(control), loop.plant.site)
+    again.resume(left)
+    desk.turn_until(again, lambda: again.owner.tick >= 130)
+    truths = [split(record.value)[0] for record in desk.came if record.topic == "instructor.truth"]
+    assert [head.tick for head in truths if head.run == control.run] == [120]
+    assert again.plant.malfunctions
+    again.close()
+
+
+def test_a_file_of_what_is_to_come_that_is_broken_is_told_of(
+    desk: Desk, incident: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = taken_over(desk, incident, 60).owner.run
+    assert len(kept(tmp_path / "snapshots" / run)) == 1
+    (tmp_path / "snapshots" / run / "to-come.json").write_bytes(b"[{}]")
+    assert kept(tmp_path / "snapshots" / run) == []
+    assert "to_come=lost" in caplog.text
