@@ -34,6 +34,7 @@ BACK_OFF_MAX_MS = 2_000
 UNSENT_MAX_BYTES = 64 << 20
 NEVER_MS = 2**31 - 1  # Kafka's longest: what cannot be sent now waits, bounded by bytes and not by time
 RECORD_OVERHEAD_BYTES = 100
+BATCH_BYTES = 900_000  # under the broker's 1 MiB; each batch costs as much of a core as several messages
 SEGMENTS_PER_PARTITION = 8  # of its retention: what is kept beyond it is at most one of them
 SEGMENT_MIN_BYTES = 1 << 20
 TOLD_EVERY_S = 10.0
@@ -107,7 +108,7 @@ class KafkaBus(Bus):
                 enable_idempotence=True,
                 compression_type="zstd",
                 linger_ms=10,
-                batch_size=256 << 10,
+                batch_size=BATCH_BYTES,
                 max_request_size=MAX_MESSAGE_BYTES,
                 delivery_timeout_ms=NEVER_MS,
                 max_block_ms=CONNECT_MS,
