@@ -172,7 +172,7 @@ class _Stand:
         clock = SystemClock()
         self._bus = bus
         self.recording = Recording(path)
-        plan = plan_from(self.recording, speed)
+        plan = plan_from(self.recording, Choice(topics=topics), speed)
         owner = None if plan is None else ReplayOwner(plan, "bench")
         outlet = BusOutlet(bus, namespace, recorded_partitions(self.recording), original_time=False)
         outlet.check(Choice(topics=topics).topics_of(self.recording.counts))

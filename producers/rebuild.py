@@ -21,6 +21,7 @@ from twin.events.instructor import SnapshotReference
 from twin.events.layout import FrameLayout
 from twin.plant import Plant, TimedInject, carry_out, restore, snapshot, step
 from twin.plant.snapshot import SCHEMA
+from twin.recording.carried import with_carried
 from twin.recording.item import Item
 from twin.recording.reader import Recording
 from twin.recording.snapshot_files import attachment_name
@@ -298,7 +299,7 @@ class _Told:
         self._run = run
         self.items: dict[str, list[Item]] = {topic: [] for topic in TOLD}
         self._witnesses: list[tuple[int, Head]] = []
-        items = recording.items(topics=(*TOLD, WITNESS))
+        items = with_carried(recording, (*TOLD, WITNESS))
         while part := list(islice(items, MEANWHILE_EVERY_N)):
             meanwhile()
             for item in part:

@@ -78,7 +78,7 @@ def run_replay(
     health = Health(name, clock.now_ms)
     with ExitStack() as stack:
         with Recording(wish.path) as recording:
-            plan = plan_from(recording, wish.speed)
+            plan = plan_from(recording, wish.choice, wish.speed)
             topics = wish.choice.topics_of(recording.counts)
         stack.enter_context(stop_on_signal(stop.set))
         door = stack.enter_context(HealthDoor(health, settings.health_host, settings.health_port))

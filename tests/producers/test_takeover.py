@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 
 from producers.host import Wish
-from producers.incidents import make_incident
+from producers.incidents import RUN, make_incident
 from producers.loop import Loop
+from producers.rebuild import rebuild
 from producers.resume import find_left, plan_of
 from producers.to_come import kept
 from tests.producers.desk import Desk, at_ms, frames_of
-from tests.producers.recorded import edited, without
+from tests.producers.recorded import SITE, edited, turn_ns, without
 from twin.events.head import split
+from twin.plant import state_hash
 from twin.recording.choice import Choice
+from twin.recording.edit import cut
+from twin.recording.item import NS_PER_MS
 from twin.recording.reader import Recording
 from twin.run import LEASE_MS
 
@@ -102,6 +106,18 @@ def test_what_cannot_be_taken_over_stands_where_it_was_asked_for(desk: Desk, inc
     desk.turn_until(replay, lambda: replay.player.phase == "ended")
     replay.close()
     replay.player.recording.close()
+
+
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_cut_is_taken_over_as_the_whole_is(desk: Desk, incident: Path, tmp_path: Path, seconds: float) -> None:
+    start_ns = at_ms(incident, T_S - 5) * NS_PER_MS
+    made = cut(incident, tmp_path / "cut.mcap", start_ns, start_ns + 60 * 10**9)
+    loop = taken_over(desk, made.target, seconds)
+    with Recording(incident) as recording:
+        whole = rebuild(recording, RUN, turn_ns(loop.owner.tick), SITE)
+    assert 0 <= loop.owner.tick - (T_S - 5 + int(seconds)) <= 1
+    assert state_hash(loop.plant) == state_hash(whole.plant)
+    loop.close()
 
 
 def test_injects_after_it_come_at_their_ticks(desk: Desk, incident: Path) -> None:

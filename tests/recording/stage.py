@@ -137,7 +137,7 @@ class Stage:
         self.open = True
         stays = options.pop("stays", True)
         original = options.get("original_time", False)
-        plan = plan_from(self.recording, options.get("speed", 1.0))
+        plan = plan_from(self.recording, choice, options.get("speed", 1.0))
         outlet = BusOutlet(self.bus, self.namespace, recorded_partitions(self.recording), original_time=original)
         self.player = Player(
             self.recording,

@@ -240,6 +240,40 @@ def test_facts_are_of_the_one_that_begins_first(tmp_path: Path) -> None:
         assert recording.facts["run"] == "early"
 
 
+def test_facts_of_all_are_kept_and_of_a_contradiction_that_of_the_first(tmp_path: Path) -> None:
+    late = write(tmp_path / "late.mcap", [item(ms=10)], site="mini", level="full", topics='{"orders": 9, "bills": 2}')
+    early = write(tmp_path / "early.mcap", [item(ms=5)], level="topics", topics='{"orders": 3}')
+    made = merge((late, write_foreign(tmp_path / "foreign.mcap"), early), tmp_path / "made.mcap")
+    with Recording(made.target) as recording:
+        assert recording.facts == {
+            "format": "1", "site": "mini", "level": "topics", "topics": '{"bills": 2, "orders": 3}',
+        }  # fmt: skip
+    odd = write(tmp_path / "odd.mcap", [item(ms=20)], topics="three")
+    with pytest.raises(RecordingInvalid, match="tells of its topics as 'three'"):
+        merge((early, odd), tmp_path / "again.mcap")
+    assert not (tmp_path / "again.mcap").exists()
+
+
+def test_what_two_recordings_of_a_bus_have_read_of_its_state_is_taken_once(tmp_path: Path) -> None:
+    """A recording begins with what compacted topics hold, however old that is."""
+    state = [
+        item(topic, 60_000 * n, key=b"k%d" % (n % 2), value=b"%d" % n, offset=3 * n)
+        for n in range(20)
+        for topic in ("run.control", "alarms", "twin.marks")
+    ]
+    stream = [item(ms=60_000 * n + 1, offset=n) for n in range(20)]
+    again = [one._replace(time_ns=T0_NS + 15 * 60 * 10**9) for one in state if one.offset < 3 * 15 and one.offset % 2]
+    first = write(tmp_path / "first.mcap", state[:30] + stream[:10], site="mini")
+    second = write(tmp_path / "second.mcap", again + state[45:] + stream[15:], site="mini")
+    made = merge((second, first), tmp_path / "made.mcap")
+    read_only_then = [one for one in again if one.offset >= 30]
+    assert made.twice_n == len(again) - len(read_only_then)
+    expected = by_partition([*state[:30], *read_only_then, *state[45:], *stream[:10], *stream[15:]])
+    assert by_partition(all_of(made.target)) == expected
+    assert notes_of(made.target)[-1] == {"verb": "merge", "from": "first.mcap second.mcap"}
+    assert verify(made.target).findings == ()
+
+
 def test_what_does_not_belong_together_is_not_merged(sample: Path, tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="two recordings or more"):
         merge((sample,), tmp_path / "made.mcap")

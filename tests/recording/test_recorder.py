@@ -183,6 +183,31 @@ def test_the_clock_is_the_buss_and_the_receipt_stands_beside_it(stage: Stage) ->
     assert items[1].timestamp_ms == T0_MS + 500_000
 
 
+def test_what_is_from_long_before_counts_as_received_and_keeps_its_timestamp(stage: Stage) -> None:
+    """A stray, or a whole replay at original time: the run.control of such a one is of now, as its recording is."""
+    stage.begin("commands", "command_results")
+    old_ms = T0_MS - 86_400_000
+    for n in range(3):
+        stage.clock.ms += 1000
+        stage.send("commands", b"old", timestamp_ms=old_ms + 1000 * n)
+        stage.send("command_results", b"new")
+        stage.recorder.turn(0.0)
+    items = stage.end()
+    assert [one.time_ns // NS_PER_MS - T0_MS for one in items if one.value == b"old"] == [1000, 2000, 3000]
+    assert [one.timestamp_ms - old_ms for one in items if one.value == b"old"] == [0, 1000, 2000]
+    with Recording(stage.path) as recording:
+        assert (recording.start_ns, recording.end_ns) == (items[0].time_ns, items[-1].time_ns)
+
+
+def test_what_waited_on_the_bus_keeps_its_time(stage: Stage) -> None:
+    stage.begin("commands")
+    for _ in range(3):
+        stage.clock.ms += 1000
+        stage.send("commands", b"waits")
+    stage.clock.ms += 1_000_000  # the recorder could not reach the bus, which keeps half an hour
+    assert [one.time_ns // NS_PER_MS - T0_MS for one in stage.end()] == [1000, 2000, 3000]
+
+
 def test_names_in_the_file_have_no_namespace(spaced: Stage) -> None:
     spaced.bus.create_topic("orders", 1, Retention(1 << 20, 1e9))
     spaced.begin("commands", "orders", "ci.twin.*")
@@ -363,7 +388,7 @@ def test_an_alarm_from_before_the_recording_brings_nothing(stage: Stage) -> None
 def test_an_alarm_that_comes_late_still_finds_its_minute(stage: Stage) -> None:
     stage.begin()
     stage.frames(100)
-    stage.bus.publish("alarms", b"", key=b"", timestamp_ms=1)  # of no meaning
+    stage.bus.publish("alarms", b"", key=b"", timestamp_ms=stage.clock.ms - 9000)  # of no meaning
     at_ms = stage.clock.ms - 4000
     wall_ms, stage.bus._wall_ms = stage.bus._wall_ms, lambda: at_ms
     stage.raised()  # of second 96

@@ -13,8 +13,10 @@ from twin.events.alarm import DeadLetter
 from twin.events.control import Command, CommandResult, RunControl, RunRequest
 from twin.events.head import Head, decode_model, encode_model
 from twin.events.topics import BY_NAME, full_name
+from twin.recording.choice import Choice
 from twin.recording.reader import Recording
-from twin.recording.replay import plan_from
+from twin.recording.replay import plan_from, rehearse
+from twin.recording.span import Range
 
 NO_ANSWER = "no answer"
 
@@ -257,13 +259,26 @@ def test_damage_is_left_out_and_told(tmp_path: Path) -> None:
 def test_facts_that_make_no_run(tmp_path: Path, facts: dict[str, str], words: str) -> None:
     path = write(tmp_path / "r.mcap", [own("telemetry.grid", 0, 0)], **facts)
     with Recording(path) as recording, pytest.raises(RecordingInvalid, match=words):
-        plan_from(recording, 1.0)
+        plan_from(recording, Choice(), 1.0)
 
 
 def test_a_recording_without_facts_tells_of_its_run_itself(tmp_path: Path) -> None:
     with Recording(write(tmp_path / "a.mcap", seconds(0, 2))) as recording:
-        plan = plan_from(recording, 2.0)
+        plan = plan_from(recording, Choice(), 2.0)
         assert plan is not None
         assert (plan.site, plan.kind, plan.speed) == ("mini", "replay", 2.0)
     with Recording(write(tmp_path / "b.mcap", [item("orders")])) as recording:
-        assert plan_from(recording, 1.0) is None
+        assert plan_from(recording, Choice(), 1.0) is None
+
+
+def test_frames_of_a_run_that_nothing_is_told_of_are_refused_and_all_else_is_played(tmp_path: Path) -> None:
+    odd = item("commands", 50, value=b"of another system")
+    with Recording(write(tmp_path / "r.mcap", [item("orders"), odd, own("telemetry.grid", 0, 100)])) as recording:
+        for choice in (Choice(), Choice(topics=("telemetry.*", "orders"))):
+            with pytest.raises(RecordingInvalid, match=r"r\.mcap holds telemetry\.grid of a run.*control.*--topics"):
+                plan_from(recording, choice, 1.0)
+            with pytest.raises(RecordingInvalid, match="--topics"):
+                rehearse(recording, choice, Range(recording.start_ns, recording.end_ns))
+        assert plan_from(recording, Choice(topics=("orders", "commands")), 1.0) is None
+        span = Range(recording.start_ns, recording.end_ns)
+        assert rehearse(recording, Choice(topics=("orders",)), span)[0] == {"orders": 1}

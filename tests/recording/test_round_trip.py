@@ -45,7 +45,7 @@ def recorder_of(bus: MemoryBus, path: Path, clocks: Clocks) -> Recorder:
 
 def play(bus: MemoryBus, path: Path, clocks: Clocks, speed: float) -> None:
     with Recording(path) as recording:
-        plan = plan_from(recording, speed)
+        plan = plan_from(recording, Choice(), speed)
         assert plan is not None
         player = Player(
             recording,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -143,7 +144,7 @@ def test_an_error_is_why_it_was_closed(tmp_path: Path) -> None:
 
 
 def test_it_counts_what_is_in_the_file_and_what_waits(tmp_path: Path) -> None:
-    with RecordingWriter(tmp_path / "a.mcap", {}, chunk_bytes=10) as writer:
+    with RecordingWriter(tmp_path / "a.mcap", {}, chunk_bytes=500) as writer:
         empty = writer.bytes_written
         writer.add(item(key=b"k", value=b"12345"))
         assert (writer.unwritten_n, writer.counts.total(), writer.bytes_written) == (1, 0, empty)
@@ -234,9 +235,22 @@ def test_a_file_that_cannot_even_be_begun_is_not_left(tmp_path: Path) -> None:
 
 def test_chunks_end_where_they_are_full(tmp_path: Path) -> None:
     items = [item(offset=n, value=b"x" * 99) for n in range(25)]
-    path = write(tmp_path / "a.mcap", items, chunk_bytes=1000)
+    path = write(tmp_path / "a.mcap", items, chunk_bytes=5000)
     assert len(ends_of(path, Opcode.CHUNK)) == 3
     assert all_of(path) == items
+
+
+@pytest.mark.parametrize("headers_n", [0, 5])
+def test_tiny_messages_take_no_more_memory_than_a_chunk_may(tmp_path: Path, headers_n: int) -> None:
+    most = 0
+    with RecordingWriter(tmp_path / "a.mcap", {}, chunk_bytes=400_000) as writer:
+        tracemalloc.start()
+        for n in range(3000):
+            headers = tuple((f"{n} {i}", b"%d" % n) for i in range(headers_n))
+            writer.add(item(ms=n, key=b"k%d" % n, value=b"%d" % n, offset=10**9 + n, headers=headers))
+            most = max(most, tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert 200_000 < most < 600_000  # with what the libraries keep of the chunk before
 
 
 def test_the_clock_of_the_bus_stays_beside_that_of_the_recording(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import heapq
+import json
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,9 +15,12 @@ from pathlib import Path
 from mcap.records import AttachmentIndex
 
 from twin.errors import RecordingError, RecordingUnwritable
+from twin.events.topics import BY_NAME
+from twin.recording.carried import carried_over, is_carried
 from twin.recording.instants import utc
 from twin.recording.item import Item
 from twin.recording.reader import Recording
+from twin.recording.replay import recorded_partitions
 from twin.recording.writer import CLOSED, FACTS, RecordingWriter
 
 EDITED = "colossus.edited"  # note about what was done
@@ -78,7 +82,8 @@ def one_bus(recording: Recording) -> bool:
 def cut(source: Path, target: Path, start_ns: int, end_ns: int) -> Made:
     """Copy a stretch of a recording, both ends included.
 
-    Files in it are kept if they are of that stretch; of those before it, the last of each kind.
+    Files in it are kept if they are of that stretch; of those before it, the last of each kind. With a snapshot from
+    before it keeps what was ordered since: the cut can be taken over from its first tick on.
 
     Raises
     ------
@@ -102,7 +107,8 @@ def cut(source: Path, target: Path, start_ns: int, end_ns: int) -> Made:
         note = {"verb": "cut", "from": source.name, "start": utc(start_ns), "end": utc(end_ns)}
         nothing = f"{source} has no message between {utc(start_ns)} and {utc(end_ns)}"
         items = recording.items(start_ns, end_ns)
-        return _copy(recording, target, items, [*kept.values(), *within], note, nothing)
+        before = carried_over(recording, start_ns, {index.name for index in kept.values()})
+        return _copy(recording, target, items, [*kept.values(), *within], note, nothing, before)
 
 
 def filter(source: Path, target: Path, topics: Sequence[str], keys: Sequence[str]) -> Made:
@@ -139,7 +145,8 @@ def filter(source: Path, target: Path, topics: Sequence[str], keys: Sequence[str
 def merge(sources: Sequence[Path], target: Path) -> Made:
     """Put recordings of one site together by their clock; what is in several of them is taken once.
 
-    Facts are those of the one that begins first. Where offsets begin anew, as on another bus, a note says so.
+    Of facts that contradict each other, how many partitions a topic has among them, that of the one that begins first
+    is kept. Where offsets begin anew, as on another bus, a note says so.
 
     Raises
     ------
@@ -156,9 +163,8 @@ def merge(sources: Sequence[Path], target: Path) -> Made:
         recordings = [opened.enter_context(Recording(source)) for source in sources]
         recordings.sort(key=lambda recording: (not recording.counts, recording.start_ns))
         _check_sites(recordings)
-        facts = next((recording.facts for recording in recordings if recording.facts), {})
         twins = _Twins()
-        with new_recording(target, facts, "merged") as writer:
+        with new_recording(target, _united_facts(recordings), "merged") as writer:
             span = _add(writer, twins.once(recordings))
             attachments_n = _attach_once(writer, recordings)
             for recording in recordings:
@@ -177,6 +183,7 @@ def _copy(
     attachments: Sequence[AttachmentIndex],
     note: dict[str, str],
     nothing: str,
+    before: Iterable[Item] = (),
 ) -> Made:
     first = next(items, None)
     if first is None:
@@ -184,7 +191,8 @@ def _copy(
     with new_recording(target, recording.facts, note["verb"]) as writer:
         for index in attachments:
             writer.attach(index.name, index.media_type, recording.attached(index), index.log_time)
-        span = _add(writer, chain((first,), items))
+        carried = (item._replace(time_ns=first.time_ns) for item in before)
+        span = _add(writer, chain(carried, (first,), items))
         _copy_notes(writer, recording)
         writer.note(EDITED, note)
     return Made(target, dict(writer.counts), *span, len(attachments))
@@ -219,6 +227,15 @@ def _check_sites(recordings: Sequence[Recording]) -> None:
         raise RecordingError(f"recordings of different sites cannot be one: {told}")
 
 
+def _united_facts(recordings: Sequence[Recording]) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    topics: dict[str, int] = {}
+    for recording in reversed(recordings):
+        facts |= recording.facts
+        topics |= recorded_partitions(recording)
+    return facts | ({"topics": json.dumps(dict(sorted(topics.items())))} if topics else {})
+
+
 def _attach_once(writer: RecordingWriter, recordings: Sequence[Recording]) -> int:
     known: set[tuple[str, int, int]] = set()  # of one name there may be several
     for recording in recordings:
@@ -238,6 +255,7 @@ class _Twins:
         self.twice_n = 0
         self.restarted = False
         self._seen: OrderedDict[tuple[object, ...], tuple[int, int]] = OrderedDict()  # -> source, instant
+        self._seen_of_state: dict[tuple[object, ...], int] = {}  # -> source; any later one may tell it again
         self._offsets: Counter[tuple[str, int]] = Counter()  # the next of each partition
 
     def once(self, recordings: Sequence[Recording]) -> Iterator[Item]:
@@ -261,13 +279,22 @@ class _Twins:
     def _told(self, n: int, item: Item) -> bool:
         # Offsets alone would not do: each run of an embedded twin counts from 0.
         same = (item.topic, item.partition, item.offset, item.timestamp_ms, item.key, zlib.crc32(item.value or b""))
-        source, _ = self._seen.setdefault(same, (n, item.time_ns))
+        if _is_state(item.topic):
+            source = self._seen_of_state.setdefault(same, n)
+        else:
+            source, _ = self._seen.setdefault(same, (n, item.time_ns))
         self.twice_n += source != n
         return source != n
 
     def _forget(self, before_ns: int) -> None:
         while self._seen and next(iter(self._seen.values()))[1] < before_ns:
             self._seen.popitem(last=False)
+
+
+def _is_state(topic: str) -> bool:
+    """Tell whether a recording begins with what a topic had held long before."""
+    own = BY_NAME.get(topic)
+    return is_carried(topic) or (own is not None and own.compacted)
 
 
 def _time_ns(pair: tuple[int, Item]) -> int:

@@ -13,8 +13,9 @@ from twin.recording.levels import Selection
 from twin.run import last_control
 
 CLOCK = (
-    "log_time is the bus's timestamp, never going back within a partition; one that is missing, or more than 60 s "
-    "ahead of its receipt, counts as received then; what a compacted topic held at the start is of the start"
+    "log_time is the bus's timestamp, never going back within a partition; one that is missing, more than 60 s ahead "
+    "of its receipt, or more than 10 minutes before the recording, counts as received then; what a compacted topic "
+    "held at the start is of the start"
 )
 _OF_THE_RUN = ("run", "site", "site_crc", "seed", "dt_s", "weather_at")
 _PACKAGES = {"twin": "colossus-twin", "kafka-python": "kafka-python", "mcap": "mcap"}

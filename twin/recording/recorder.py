@@ -75,12 +75,12 @@ class Recorder:
         self._names = selection.names
         self._writer = writer
         self._clock = clock
-        self._times = Times()
         self._box = BlackBox(max_bytes=black_box_bytes)
         self._snapshots = SnapshotFiles(snapshot_dir, writer)
         self._next: dict[tuple[str, int], int] = {}  # offset that is to come
         self._gaps: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)  # partition, from, to
         self._started_ms = self._flushed_ms = clock.now_ms()
+        self._times = Times(self._started_ms)
         self._broken = False
         state = [name for name, short in self._names.items() if _compacted(short)]
         stream = [name for name in self._names if name not in state]

@@ -16,6 +16,7 @@ from twin.recording.choice import Choice
 from twin.recording.item import Item
 from twin.recording.player import Player
 from twin.recording.reader import Recording
+from twin.recording.retelling import told_of
 from twin.recording.schedule import check_speed
 from twin.recording.span import Range
 from twin.recording.steering import Handlers, Steering
@@ -26,13 +27,20 @@ LISTEN_EVERY_MS = 50
 OUT_OF_STEP_MS = 1000  # a wall clock that is set back is not waited for
 
 
-def plan_from(recording: Recording, speed: float) -> RunPlan | None:
+def plan_from(recording: Recording, choice: Choice, speed: float) -> RunPlan | None:
     """Return the plan of the run that a recording holds, ``None`` if it holds none of ours.
+
+    Parameters
+    ----------
+    choice
+        What of it is played.
+    speed
+        Seconds of the recording per second; 0 is as fast as possible.
 
     Raises
     ------
     RecordingInvalid
-        What it says of its run cannot be.
+        What it says of its run cannot be, or it says nothing of it, and messages of it are to be played.
     """
     check_speed(speed)
     if not any(topic in BY_NAME for topic in recording.counts):
@@ -41,6 +49,7 @@ def plan_from(recording: Recording, speed: float) -> RunPlan | None:
     if "site" not in facts:
         control = first_control(recording)
         if control is None:
+            _refuse_without_a_run(recording, choice)
             return None
         facts = control.model_dump()
     try:
@@ -55,6 +64,17 @@ def plan_from(recording: Recording, speed: float) -> RunPlan | None:
         )
     except (KeyError, ValueError, RunError, pydantic.ValidationError) as exc:
         raise RecordingInvalid(f"{recording.path} does not say of which run it is: {exc}") from exc
+
+
+def _refuse_without_a_run(recording: Recording, choice: Choice) -> None:
+    """Refuse messages of a run that nothing is told of: their heads could not be made those of the replay."""
+    ours = [topic for topic in sorted(choice.topics_of(recording.counts)) if topic in BY_NAME]
+    headed = [topic for topic in ours if any(told_of(item).lineage for item in recording.items(topics={topic}))]
+    if headed:
+        raise RecordingInvalid(
+            f"{recording.path} holds {', '.join(headed)} of a run, and does not say of which: record run.control, too, "
+            "or play other topics alone (--topics)"
+        )
 
 
 def first_control(recording: Recording) -> RunControl | None:
@@ -91,7 +111,7 @@ def rehearse(recording: Recording, choice: Choice, span: Range) -> tuple[Counter
         It cannot be played.
     """
     nowhere, clock = _Nowhere(), _Hurry()
-    plan = plan_from(recording, 0.0)
+    plan = plan_from(recording, choice, 0.0)
     owner = None if plan is None else ReplayOwner(plan, "rehearsal")
     if owner is not None:
         owner.begin_replay("", seen=None, now_ms=clock.now_ms())

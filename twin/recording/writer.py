@@ -37,7 +37,7 @@ class RecordingWriter:
     facts
         About the whole recording: run, site, seed, level, versions, clock.
     chunk_bytes
-        A chunk is written when it has so many bytes [B], before compression.
+        A chunk is written when its messages take so much memory [B].
 
     Raises
     ------
@@ -98,7 +98,7 @@ class RecordingWriter:
         """
         lane = item.topic if item.topic in _BULK else ""
         self._lanes.setdefault(lane, []).append(item)
-        self._lane_bytes[lane] += item.bytes_n
+        self._lane_bytes[lane] += item.memory_n
         if self._lane_bytes[lane] >= self._chunk_bytes:
             self._write(lane)
 
