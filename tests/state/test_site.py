@@ -232,6 +232,19 @@ def test_a_reader_a_long_way_behind_knows_the_water_of_the_day_too(desk):
     assert value(again, "site", "ramp_max_w_s") == 0.0
 
 
+def test_the_last_tick_of_an_epoch_goes_out_before_the_first_of_the_one_that_continues_it(desk):
+    for tick in range(3):
+        desk.whole(tick, tick)
+    desk.units(3, 3.0)
+    desk.run.say(at(3), 3)
+    desk.run.owner.set_speed(2.0, at(3))
+    desk.run.say(at(3))
+    assert ticks_of(desk.whole(4, 3.2)) == []
+    assert ticks_of(desk.racks(3, 3.3, epoch=0, ts=at(3))) == [3]
+    (out, *_) = desk.tick(3.4)
+    assert (out.head.epoch, out.head.tick, value(out, "site", "ramp_max_w_s")) == (1, 4, 0.0)
+
+
 def test_an_epoch_that_continues_does_not_wait_for_a_plant_that_is_silent(desk):
     for tick in range(12):
         desk.units(tick, tick, without=[GRID] if tick else [])

@@ -72,6 +72,8 @@ class _Book:
     stale_units: set[tuple[str, str]] = field(default_factory=set)
     first_tick: int = -1
     watermark: int = -1
+    before: "_Book | None" = None  # of the epoch that this one continues, until its first tick has gone out
+    continued_at: int = -1
 
 
 class SiteKeeper:
@@ -202,7 +204,7 @@ class SiteKeeper:
         book.stale[:] = before.stale
         book.stale_units.update(before.stale_units)
         book.first_tick = min(before.first_tick, first_tick)
-        book.trends = before.trends.continued(first_tick)
+        book.before, book.continued_at = before, first_tick
 
     def _drop_old_books(self) -> None:
         while len(self._books) > KEEP_BOOKS:
@@ -297,7 +299,7 @@ class SiteKeeper:
     def _send_due(self, book: _Book, now_ms: int, *, queue_empty: bool, mended: bool = False) -> list[Output]:
         """Send the ticks that are complete or have waited long enough, in order, and, if asked, the mended ones."""
         out: list[Output] = []
-        waiting = False
+        waiting = not self._is_next(book)
         for number, tick in book.ticks.items():
             if not tick.dirty:
                 continue
@@ -311,6 +313,17 @@ class SiteKeeper:
                 continue
             out.append(self._send(book, number, tick, now_ms))
         return out
+
+    @staticmethod
+    def _is_next(book: _Book) -> bool:
+        """Tell whether all of the epoch before has gone out; what needs more than one tick goes on from there."""
+        if book.before is None:
+            return True
+        before = book.before
+        if any(tick.sent_ms < 0 for number, tick in before.ticks.items() if number < book.continued_at):
+            return False
+        book.trends, book.before = before.trends.continued(book.continued_at), None
+        return True
 
     def _whole(self, tick: _Tick) -> bool:
         """Tell whether nothing can be added to a tick any more: no two parts of it hold the same rack."""
