@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,14 +24,15 @@ from twin.recording.player import Player
 from twin.recording.reader import Recording
 from twin.recording.replay import Replay, plan_from, recorded_partitions
 from twin.recording.span import Range
-from twin.run import Clock, ReplayOwner, RunOwner, RunPlan, new_run_id, utc_text
+from twin.run import Clock, ReplayOwner, RunOwner, RunPlan, line_from, new_run_id, utc_text
 from twin.site import Site, load_site
 
 logger = logging.getLogger(__name__)
 
 WEATHER_AT = "07-15T14:00"
 TURN_MAX_S = 0.05
-RECORDINGS, TAKEOVERS = "recordings", "takeovers"
+ROOM_BYTES = 8 << 20  # two snapshots of 200,000 GPUs
+RECORDINGS, SNAPSHOTS, TAKEOVERS = "recordings", "snapshots", "takeovers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class Host:
             owner=self._owner_name,
             producers=[PRODUCERS[family](layout) for family in self._families],
             clock=self._clock,
-            snapshot_dir=self._folder / "snapshots",
+            snapshot_dir=self._folder / SNAPSHOTS,
             may_go_on=self._gate,
             on_start=self._make_ready,
         )
@@ -153,10 +155,11 @@ class Host:
         ------
         RunActive
             Another run holds the namespace.
+        RunError
+            The wall clock was set back, or no snapshot can be written.
         """
         loop = self.loop(plan, site)
-        loop.start(self.new_run())
-        return loop
+        return _begun(loop, lambda: loop.start(self.new_run()))
 
     def replay(self, wish: Wish) -> Replay:
         """Begin a replay; its recording is closed at its end.
@@ -173,7 +176,7 @@ class Host:
             player = self._player(recording, wish)
             handlers = _Handlers(self, lambda: replay)
             replay = Replay(self._bus, self._namespace, player, self._clock, handlers, stays=wish.stays)
-            undo.callback(replay.leave)
+            undo.callback(replay.close)
             replay.start("" if player.owner is None else self.new_run(), paused=wish.paused)
             undo.pop_all()
         return replay
@@ -270,7 +273,7 @@ class Host:
         RecordingError
             There is nothing to play, no topic to play it into, or it is of another site.
         """
-        plan = plan_from(recording, wish.speed)
+        plan = plan_from(recording, wish.choice, wish.speed)
         if plan is not None:
             self._check_site(plan)
         topics = wish.choice.topics_of(recording.counts)
@@ -290,13 +293,20 @@ class Host:
             )
 
     def _make_ready(self, params: dict[str, Any]) -> None:
-        """Make ready what a request ``start`` asks for."""
+        """Make ready what a request ``start`` asks for; what could not begin is refused while the active run is there.
+
+        Raises
+        ------
+        RunError
+            That is not possible.
+        """
+        self._check_clock(None if self._source is None else self._source.owner)
         kind = params.get("kind")
         if kind == "replay":
             wish = self._wish(params)
             try:
                 with Recording(wish.path) as recording:
-                    if plan_from(recording, wish.speed) is None:
+                    if plan_from(recording, wish.choice, wish.speed) is None:
                         raise RunError(f"{wish.path.name} holds no run: it can be played by `colossus replay` alone")
                     self._playable(recording, wish)
             except RecordingError as exc:
@@ -313,6 +323,7 @@ class Host:
                 speed=_of(params, "speed", float, 1.0),
                 automatic_operator=_of(params, "automatic_operator", bool, True),
             )
+            self._check_room()
             self._next = lambda: self.begin(live, site)
         else:
             raise RunError(f"kind {kind!r} is not allowed: live or replay")
@@ -322,7 +333,11 @@ class Host:
         if not name or Path(name).name != name:
             raise RunError(f"recording {name!r} is no name of a file in the folder of recordings")
         path = self._folder / RECORDINGS / name
-        if not path.is_file():
+        try:
+            is_there = path.is_file()
+        except OSError as exc:
+            raise RunError(f"the recording cannot be looked for ({exc.strerror}): {name}") from exc
+        if not is_there:
             raise RunError(f"there is no recording {name} in {self._folder / RECORDINGS}")
         return Wish(
             path,
@@ -331,6 +346,24 @@ class Host:
             paused=_of(params, "paused", bool, False),
             stays=True,
         )
+
+    def _check_clock(self, owner: RunOwner | None) -> None:
+        """Refuse to begin anything while the wall clock, set back, is behind what a run has shown last."""
+        if owner is not None:
+            line_from(0, 1, now_ms=self._clock.now_ms(), last_ts=owner.last_ts)
+
+    def _check_room(self) -> None:
+        """Refuse a plant whose first snapshot would find no room."""
+        folder = self._folder / SNAPSHOTS
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(ROOM_BYTES))
+        except OSError as exc:
+            raise RunError(
+                f"{folder} cannot be written into ({exc.strerror}): free space, mend the rights of the data folder, or "
+                "choose another (COLOSSUS_DATA_DIR)"
+            ) from exc
 
     def take_over(self, replay: Replay, time_ns: int | None) -> Takeover:
         """Rebuild the plant of a recording; it runs after the replay, as the same run.
@@ -346,19 +379,18 @@ class Host:
         ------
         RecordingError
             That is not possible; the replay stands there.
+        RunError
+            The wall clock was set back; the replay goes on.
         """
+        self._check_clock(replay.owner)
         plan = replay.player.owner.plan if replay.player.owner is not None else None
         if plan is None:
             raise RecordingError("foreign messages have no plant: nothing can be taken over")
         site = self._site or _site_of(plan)
-        made = take_over(replay, time_ns, site, self._folder / "snapshots", self._clock)
+        made = take_over(replay, time_ns, site, self._folder / SNAPSHOTS, self._clock)
         loop = self.loop(made.plan, site)
 
-        def following() -> Loop:
-            loop.resume(made.left)
-            return loop
-
-        self._next = following
+        self._next = lambda: _begun(loop, lambda: loop.resume(made.left))
         self._made = (made, loop)
         replay.hand_over()
         return made
@@ -380,7 +412,9 @@ class Host:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             told = comparison.as_dict() | {"lines": comparison.lines()}
-            path.write_text(json.dumps(told, indent=1), encoding="utf-8")
+            partial = path.with_suffix(".part")
+            partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
+            partial.replace(path)
         except OSError as exc:
             logger.warning("takeover=unsaved path=%s reason=%s", path, exc)
         self._on_comparison(comparison, path)
@@ -400,6 +434,15 @@ class _Handlers:
     def take_over(self, time_ns: int | None) -> None:
         """Rebuild the recorded plant; it runs next."""
         self._host.take_over(self._replay(), time_ns)
+
+
+def _begun(loop: Loop, begin: Callable[[], None]) -> Loop:
+    """Begin with a loop; one that cannot begin listens no longer."""
+    with ExitStack() as undo:
+        undo.callback(loop.close)
+        begin()
+        undo.pop_all()
+    return loop
 
 
 def _site_of(plan: RunPlan) -> Site:

@@ -1,15 +1,17 @@
 """Someone who replays recordings, takes them over, and gives commands; the clock moves when something waits for it."""
 
+import threading
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from producers.comparison import Comparison
-from producers.host import Host, Source
+from producers.host import Host, Source, Watcher
 from tests.recording.stage import NOW_MS, RUN, Clocks
 from twin.bus.base import Record
 from twin.bus.memory import MemoryBus
+from twin.errors import TwinError
 from twin.events.control import Command, RunControl, RunRequest
 from twin.events.head import Head, decode_model, encode_model, split
 from twin.events.topics import BY_NAME, TOPICS
@@ -25,6 +27,7 @@ class Desk:
     """A host on a bus of its own, and all that came on the bus."""
 
     def __init__(self, folder: Path, site: Site | None = None) -> None:
+        self.folder = folder
         self.clocks = Clocks()
         self.bus = MemoryBus(f"desk-{next(_NUMBERS)}", wall_ms=self.clocks.now_ms)
         self.bus.create_topics(TOPICS)
@@ -62,10 +65,16 @@ class Desk:
         head = Head(schema_id=schema_id, run=RUN, epoch=0, tick=0, seq=self._asked, ts=NOW_MS, dt_s=1.0, key="k")
         self.bus.publish(topic, encode_model(head, data), key=b"k")
 
+    def hear(self, timeout_s: float = 0.0) -> list[Record]:
+        heard = []
+        while records := self._reader.poll(timeout_s if not heard else 0.0):
+            heard += records
+        self.came += heard
+        return heard
+
     def turn(self, source: Source) -> None:
         wait_s = source.turn()
-        while records := self._reader.poll(0.0):
-            self.came += records
+        self.hear()
         if wait_s > 0:
             if isinstance(source, Replay):
                 source.player._feed.wait(0.05)
@@ -94,6 +103,73 @@ class Desk:
         following, self.host._next = self.host._next, None
         assert following is not None
         return following()
+
+
+class _Hand(threading.Event):
+    """Tells when to stop; while somebody waits for it, the clock of the desk goes on."""
+
+    def __init__(self, clocks: Clocks) -> None:
+        super().__init__()
+        self._clocks = clocks
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._clocks.ms += 1000 * (timeout or 0.0)
+        return super().wait(0.0005)
+
+
+class Running:
+    """The host of a desk, running in a thread of its own as in a process; what it says is read here."""
+
+    def __init__(self, desk: Desk, first: Source, watcher: Watcher | None = None) -> None:
+        self.desk = desk
+        self.stop = _Hand(desk.clocks)
+        self.error: TwinError | None = None
+        self.said: list[RunControl] = []
+        self._thread = threading.Thread(target=self._run, args=(first, watcher), name="host", daemon=True)
+        self._thread.start()
+
+    def _run(self, first: Source, watcher: Watcher | None) -> None:
+        try:
+            self.desk.host.run(first, self.stop, watcher)
+        except TwinError as exc:
+            self.error = exc
+
+    def hear(self, timeout_s: float = 0.0) -> None:
+        for record in self.desk.hear(timeout_s):
+            if record.topic == "run.control":
+                self.said.append(decode_model(record.value, "run.control/1", RunControl)[1])
+
+    def until(self, reached: Callable[[RunControl], bool], *, since: int | None = None) -> RunControl:
+        """Wait for such a word on run.control, from now on or from that word on; return it."""
+        at, give_up_s = len(self.said) if since is None else since, self.desk.bus.clock() + 30
+        while self.desk.bus.clock() < give_up_s:
+            runs = self._thread.is_alive()
+            self.hear(0.02 if runs else 0.0)
+            found = next((control for control in self.said[at:] if reached(control)), None)
+            if found is not None:
+                return found
+            assert runs, f"it ended: {self.error}"
+        raise AssertionError(f"it never came to that; the last word: {self.said[-1:]}")
+
+    def ask(self, verb: str, **params: Any) -> str | None:
+        """Ask for something; return the answer: what is wrong."""
+        since, request = len(self.said), self.desk.ask(verb, **params)
+        return self.until(lambda control: control.answers == request, since=since).error
+
+    def ends(self) -> None:
+        """Wait until it has ended; nothing of it may be left but what it said."""
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "it hangs"
+        self.hear()
+        assert not [thread for thread in threading.enumerate() if thread.name == "recording"], "a file is read on"
+        assert len(self.desk.bus._cables) == 1, "somebody reads on who has gone"
+
+    def lives(self) -> list[tuple[str, str, str]]:
+        """Return each run that was there: its id, its kind, and its last word, in their order."""
+        last: dict[tuple[str, str], str] = {}
+        for control in self.said:
+            last[control.run, control.kind] = control.state
+        return [(run, kind, state) for (run, kind), state in last.items()]
 
 
 def at_ms(path: Path, seconds: float) -> int:

@@ -46,6 +46,12 @@ def test_it_hurries_when_it_goes_faster_than_the_wall_clock(change: dict[str, fl
     assert started(replace(PLAN, **change)).hurries is hurries
 
 
+@pytest.mark.parametrize("change", [{"seed": -1}, {"dt_s": 0.0}, {"dt_s": float("nan")}, {"dt_s": 3601.0}])
+def test_what_run_control_cannot_tell_of_is_no_plan(change: dict[str, float]):
+    with pytest.raises(RunError, match="is not allowed"):
+        replace(PLAN, **change)
+
+
 def test_one_tick_a_second_on_a_straight_line():
     run = started()
     done = ticks(run, T0) + ticks(run, T0 + 999) + ticks(run, T0 + 3000)

@@ -10,6 +10,7 @@ RunKind = Literal["live", "replay", "drill"]
 RunState = Literal["running", "paused", "frozen", "ended"]
 RUN_STATE_CODES: dict[RunState, int] = {"ended": 0, "paused": 1, "frozen": 2, "running": 3}
 TEXT_MAX = 1000
+DT_MAX_S = 3600.0
 Text = Annotated[str, Field(max_length=TEXT_MAX)]
 
 
@@ -43,7 +44,7 @@ class RunControl(Message):
     site: str
     site_crc: str
     seed: int = Field(ge=0)
-    dt_s: float = Field(gt=0, le=3600)
+    dt_s: float = Field(gt=0, le=DT_MAX_S)
     weather_at: str
     site_time: str = Field(description="local standard time of the typical year, MM-DDTHH:MM:SS")
     state: RunState

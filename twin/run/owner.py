@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from twin.errors import LeaseLost, RunActive, RunError
-from twin.events.control import TEXT_MAX, Line, RunControl, RunKind, RunState
+from twin.events.control import DT_MAX_S, TEXT_MAX, Line, RunControl, RunKind, RunState
 from twin.run.line import AHEAD_MS, line_from, ms_per_tick, site_time_s, site_time_text, tick_due, ts_at
 from twin.run.view import newer
 
@@ -42,8 +42,13 @@ class RunPlan:
         Raises
         ------
         RunError
-            A speed or a time of the year that does not exist, or a run from the past that would never catch up.
+            A seed, a step, a speed or a time of the year that does not exist, or a run from the past that would never
+            catch up.
         """
+        if self.seed < 0:
+            raise RunError(f"seed {self.seed} is not allowed: 0 or more")
+        if not 0 < self.dt_s <= DT_MAX_S:
+            raise RunError(f"dt_s {self.dt_s:g} is not allowed: above 0, up to {DT_MAX_S:g} s")
         _check_speed(self.speed)
         site_time_s(self.weather_at, 0, self.dt_s)
         if self.start_ms is not None:
