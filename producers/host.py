@@ -96,6 +96,8 @@ class Host:
         What the observer knows; ``None``: whatever a recording is of.
     families
         Which telemetry a plant publishes.
+    on_takeover
+        Told of a run that was taken over.
     on_comparison
         Told what was made of a takeover, and where that is kept.
     """
@@ -113,6 +115,7 @@ class Host:
         open_bus: Callable[[], bool] = lambda: True,
         site: Site | None = None,
         families: tuple[str, ...] = tuple(PRODUCERS),
+        on_takeover: Callable[[Takeover], None] = lambda _: None,
         on_comparison: Callable[[Comparison, Path], None] = lambda *_: None,
     ) -> None:
         self._bus = bus
@@ -129,6 +132,7 @@ class Host:
         self._source: Source | None = None
         self._plan: RunPlan | None = None
         self._made: tuple[Takeover, Loop] | None = None
+        self._on_takeover = on_takeover
         self._on_comparison = on_comparison
 
     def loop(self, plan: RunPlan, site: Site) -> Loop:
@@ -393,6 +397,7 @@ class Host:
         self._next = lambda: _begun(loop, lambda: loop.resume(made.left))
         self._made = (made, loop)
         replay.hand_over()
+        self._on_takeover(made)
         return made
 
     def _conclude(self, source: Source) -> None:

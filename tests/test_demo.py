@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.producers.recorded import record
 from tests.test_cli import colossus, refused
 
 
@@ -23,6 +24,29 @@ def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     ) as process:
         yield process
         process.kill()
+
+
+def test_a_recording_is_taken_over_and_what_was_rebuilt_is_told(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+    (tmp_path / "recordings").mkdir()
+    record(tmp_path / "recordings" / "run.mcap", {}, 40)
+    assert demo.stdout is not None
+    assert "Ctrl-C" in [demo.stdout.readline() for _ in range(4)][-1]
+
+    def order(*words: str) -> subprocess.CompletedProcess[str]:
+        return colossus(*words, COLOSSUS_DATA_DIR=str(tmp_path))
+
+    assert order("replay", "run.mcap", "--end-run", "--paused").stdout.startswith("the demo plays run.mcap: paused")
+    taken = order("takeover", "run.mcap", "--at", "+30s", "--lead", "5")
+    assert taken.returncode == 0, taken.stderr
+    rebuilt, yours = taken.stdout.splitlines()
+    assert re.fullmatch(
+        r"the plant of run \S+ was rebuilt at tick \d+: no difference: \d+ frames compared, .*", rebuilt
+    )
+    assert yours.startswith("you have the plant")
+
+    accepted = order("command", "cdu.select_pump", "cdu-R0007", "pump=B")
+    assert (accepted.returncode, accepted.stdout) == (0, "cdu.select_pump cdu-R0007: accepted\n")
+    refused(order("command", "cdu.select_pump", "cdu-R0007", "pump=C"), "'C' is not allowed", "A, B")
 
 
 def test_orders_from_another_command_line(demo: subprocess.Popen[str], tmp_path: Path) -> None:

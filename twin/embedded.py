@@ -19,6 +19,7 @@ from producers.comparison import Comparison
 from producers.families import PRODUCERS
 from producers.host import Host
 from producers.loop import Loop
+from producers.takeover import Takeover
 from twin.agents.apps import APPS, make_app
 from twin.agents.context import Context
 from twin.agents.worker import Worker
@@ -78,6 +79,11 @@ class Embedded:
         Opens the history in a folder.
     on_comparison
         Told what was made of a takeover, and where that is kept.
+
+    Attributes
+    ----------
+    takeovers
+        By run, what was rebuilt when it was taken over, and how true it is.
     """
 
     settings: Settings
@@ -91,6 +97,7 @@ class Embedded:
     host: Host | None = None
     bus: MemoryBus | None = None
     store: Store | None = None
+    takeovers: dict[str, str] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -149,6 +156,9 @@ class Embedded:
         bus, namespace = self.bus, self.settings.namespace
         running = asyncio.get_running_loop()
 
+        def keep(made: Takeover) -> None:
+            self.takeovers[made.run] = made.text()
+
         def run() -> None:
             host = self.host = Host(
                 bus,
@@ -160,6 +170,7 @@ class Embedded:
                 gate=_Gate(bus, namespace).open_for,
                 site=self.site,
                 families=self.families,
+                on_takeover=keep,
                 on_comparison=self.on_comparison,
             )
             loop = self.loop = host.begin(self.plan, self.site)
@@ -180,8 +191,9 @@ class Embedded:
         assert self.bus is not None  # noqa: S101
         assert self.store is not None  # noqa: S101
         await serve_console(
-            self.settings, self.site, self.bus, self.store, clock=self.clock, stop=stop, on_started=on_started
-        )
+            self.settings, self.site, self.bus, self.store, clock=self.clock, stop=stop, on_started=on_started,
+            takeover_of=self.takeovers.get,
+        )  # fmt: skip
 
     async def run(self, on_started: Callable[[Entrance], None]) -> None:
         """Run everything until a signal, the end of the run, or the failure of a part.

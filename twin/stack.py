@@ -66,8 +66,14 @@ async def serve_console(
     clock: Clock,
     stop: asyncio.Event,
     on_started: Callable[[Entrance], None],
+    takeover_of: Callable[[str], str | None] = lambda _run: None,
 ) -> None:
     """Serve the console until ``stop`` is set.
+
+    Parameters
+    ----------
+    takeover_of
+        See :class:`ConsoleContext`; a takeover in another process is told of there.
 
     Raises
     ------
@@ -95,7 +101,8 @@ async def serve_console(
             port=listening.getsockname()[1],
             hosts=settings.console_hosts,
             namespace=settings.namespace,
-            catalogue=tuple(_catalogue()),
+            catalogue=tuple(catalogue()),
+            takeover_of=takeover_of,
         )
     )
     await serve(
@@ -106,13 +113,15 @@ async def serve_console(
     )
 
 
-def _catalogue() -> Iterable[Verb]:
+def catalogue() -> Iterable[Verb]:
     """List the plant's commands as the console shows them."""
     from twin.plant import COMMANDS  # data; none but the console has a use for it
 
     for command in COMMANDS.values():
         params = tuple(
-            Param(param.name, param.name.rpartition("_")[2] if "_" in param.name else "", param.low, param.high)
+            Param(param.name, "", choices=param.choices)
+            if param.choices
+            else Param(param.name, param.name.rpartition("_")[2] if "_" in param.name else "", param.low, param.high)
             for param in command.params
         )
         for kind in command.kinds:

@@ -70,6 +70,8 @@ def test_nonsense_is_refused_with_what_is_allowed_and_never_sent(live_world: Wor
         (command(unit="turbine-1", verb="turbine.load", params={"power_w": "all"}), 422, "0 to 1.65e+07 W"),
         (command(unit="turbine-1", verb="turbine.load", params={"power_w": True}), 422, "0 to 1.65e+07 W"),
         (command(unit="turbine-1", verb="turbine.load", params={"mw": 1}), 422, "power_w"),
+        (command(unit="cdu-R0007", verb="cdu.select_pump", params={"pump": "C"}), 422, "'C' is not allowed"),
+        (command(unit="cdu-R0007", verb="cdu.select_pump", params={"pump": 1}), 422, "allowed: A, B"),
     ]
     for body, status, hint in cases:
         live_world.clock.move(1)
@@ -126,7 +128,7 @@ def test_the_catalogue_is_what_was_passed_in(world: World):
     assert world.get("/api/commands").json()[1] == {
         "kind": "turbine",
         "verb": "turbine.load",
-        "params": [{"name": "power_w", "unit": "W", "min": 0.0, "max": 16.5e6}],
+        "params": [{"name": "power_w", "unit": "W", "min": 0.0, "max": 16.5e6, "choices": []}],
     }
 
 

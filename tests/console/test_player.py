@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.console.worlds import RUN, World
+from tests.console.worlds import RUN, START_MS, World
 from tests.recording.files import item, write
 from twin.events.control import PlayerState
 from twin.recording.reader import Recording
+from twin.recording.size import MEASURED_BYTES_PER_H
 
 PLAYER = PlayerState(
     recording="chiller-trip.mcap",
@@ -102,6 +103,7 @@ def test_a_recording_is_started_only_when_the_active_run_may_end(live_world: Wor
     assert request["params"] == {"kind": "replay", "recording": "one.mcap", "speed": 10.0}
     missing = live_world.post("/api/runs", {"kind": "replay", "recording": "none.mcap", "end_active": True})
     assert missing.json()["type"] == "/problems/unknown-recording"
+    assert str(tmp_path / "recordings") in missing.json()["detail"]
 
 
 def test_the_list_of_recordings(world: World, tmp_path: Path) -> None:
@@ -116,6 +118,45 @@ def test_the_list_of_recordings(world: World, tmp_path: Path) -> None:
     assert shown.json()[0]["id"].startswith("rec-")
     assert "chiller" not in shown.text
     assert str(tmp_path) not in shown.text
+
+
+def test_what_is_being_recorded_is_listed_as_such(live_world: World) -> None:
+    assert live_world.post("/api/recordings", {"name": "now.mcap", "topics": ["telemetry.grid"]}).status_code == 201
+    (now,) = live_world.get("/api/recordings", "instructor").json()
+    assert (now["id"], now["recording"], now["complete"], now["problem"]) == ("now.mcap", True, False, None)
+    assert (now["from"], now["to"]) == (START_MS, None)
+    (shown,) = live_world.get("/api/recordings", "trainee").json()
+    assert (shown["id"][:4], shown["recording"], shown["problem"]) == ("rec-", True, None)
+    live_world.post("/api/recordings/stop")
+    (then,) = live_world.get("/api/recordings", "instructor").json()
+    assert (then["recording"], then["complete"], then["problem"]) == (False, True, None)
+
+
+def test_how_large_a_recording_would_be_is_told_and_nothing_is_recorded(live_world: World, tmp_path: Path) -> None:
+    level = {"topics": [], "full": True, "instructor": False}
+    unknown = live_world.post("/api/recordings/expected", level).json()
+    assert (unknown["bytes_per_h"], unknown["black_box_bytes"]) == (MEASURED_BYTES_PER_H["full"], 0)
+    for _ in range(3):
+        live_world.bus.publish("telemetry.gpu", bytes(range(256)), key=b"k")
+    measured = live_world.post("/api/recordings/expected", level | {"full": False}).json()
+    assert measured["black_box_bytes"] > 0
+    assert "by what came" in measured["how"]
+    assert live_world.post("/api/recordings/expected", {"topics": ["orders"]}).status_code == 404
+    assert not (tmp_path / "recordings").exists()
+
+
+def test_what_the_black_box_holds_is_written_on_request(live_world: World, tmp_path: Path) -> None:
+    assert live_world.post("/api/recordings/black-box").status_code == 409
+    for name, asks in (("with", True), ("without", False)):
+        assert live_world.post("/api/recordings", {"name": f"{name}.mcap"}).status_code == 201
+        sent_n = 3
+        for n in range(sent_n):
+            live_world.bus.publish("telemetry.gpu", b"%d" % n, key=b"k")
+        if asks:
+            assert live_world.post("/api/recordings/black-box").status_code == 202
+        assert live_world.post("/api/recordings/stop").json()["problem"] is None
+        with Recording(tmp_path / "recordings" / f"{name}.mcap") as recording:
+            assert recording.counts.get("telemetry.gpu", 0) == (sent_n if asks else 0)
 
 
 def test_record_from_the_console(live_world: World, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ ROUTES = {
     ("POST", "/api/player/takeover"): ("/api/player/takeover", {}, "drive"),
     ("GET", "/api/recordings"): ("/api/recordings", None, "see"),
     ("POST", "/api/recordings"): ("/api/recordings", {"topics": ["telemetry.grid"]}, "run"),
+    ("POST", "/api/recordings/expected"): ("/api/recordings/expected", {"topics": ["telemetry.grid"]}, "run"),
     ("GET", "/api/recordings/current"): ("/api/recordings/current", None, "run"),
     ("POST", "/api/recordings/black-box"): ("/api/recordings/black-box", {}, "run"),
     ("POST", "/api/recordings/stop"): ("/api/recordings/stop", {}, "run"),

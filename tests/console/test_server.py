@@ -93,6 +93,13 @@ def test_a_port_in_use_is_one_clear_line():
             listen("127.0.0.1", port)
 
 
+def test_an_answer_is_sent_at_once_and_not_when_the_one_before_is_acknowledged():
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        let_in, _ = listening.accept()
+        with let_in:
+            assert let_in.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_an_address_that_is_not_ours_is_one_clear_line(monkeypatch):
     with pytest.raises(StartError, match=r"cannot listen on .*COLOSSUS_CONSOLE_HOST"):
         listen("192.0.2.1", 8765)

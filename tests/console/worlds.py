@@ -34,7 +34,7 @@ ORIGIN = "http://localhost:8765"
 CATALOGUE = (
     Verb("chiller.start", "chiller"),
     Verb("turbine.load", "turbine", (Param("power_w", "W", 0.0, 16.5e6),)),
-    Verb("cdu.select_pump", "cdu", (Param("pump", ""),)),
+    Verb("cdu.select_pump", "cdu", (Param("pump", "", choices=("A", "B")),)),
     Verb("job.pause", "job"),
 )
 

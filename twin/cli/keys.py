@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import sys
 import termios
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
+READ_BYTES = 1024
 ESCAPES = {
     "[D": "left",
     "[C": "right",
@@ -18,8 +20,12 @@ ESCAPES = {
     "[H": "home",
     "[F": "end",
     "OH": "home",
+    "[1~": "home",
+    "[4~": "end",
     "OF": "end",
 }
+# A sequence that a terminal sends for a key, known or not, whole or cut off; or a character.
+_KEY = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]?|O.?)|[^\x1b]")
 
 
 class Keys:
@@ -41,32 +47,32 @@ class Keys:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._file is not None:
-            termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)
+            with contextlib.suppress(termios.error):  # the terminal has gone
+                termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)
 
     def pressed(self) -> Iterator[str]:
         """Yield the keys that were pressed since the last call: a character, or a name of :data:`ESCAPES`."""
+        sent = b""
         while self._file is not None and select.select([self._file], [], [], 0)[0]:
-            text = os.read(self._file, 64).decode(errors="ignore")
-            if not text:
+            try:
+                came = os.read(self._file, READ_BYTES)
+            except OSError:
+                came = b""
+            if not came:
                 self._file = None  # the terminal has gone
-                return
-            yield from keys_in(text)
+            sent += came
+        yield from keys_in(sent.decode(errors="ignore"))
 
 
 def keys_in(text: str) -> Iterator[str]:
-    r"""Take apart what a terminal has sent.
+    r"""Take apart what a terminal has sent; keys that are not in :data:`ESCAPES` are passed over.
 
     Examples
     --------
-    >>> list(keys_in(" \x1b[D]"))
+    >>> list(keys_in(" \x1b[D]\x1b[A"))
     [' ', 'left', ']']
     """
-    while text:
-        if text[0] == "\x1b":
-            name = next((name for name in sorted(ESCAPES, key=len, reverse=True) if text[1:].startswith(name)), None)
-            if name is not None:
-                yield ESCAPES[name]
-            text = text[1 + len(name or "") :]
-            continue
-        yield text[0]
-        text = text[1:]
+    for found in _KEY.finditer(text):
+        key = found[0] if found[1] is None else ESCAPES.get(found[1])
+        if key is not None:
+            yield key

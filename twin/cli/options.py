@@ -116,4 +116,4 @@ def print_comparison(comparison: "Comparison", path: Path) -> None:
     """Print what was made of a takeover."""
     for line in comparison.lines():
         typer.echo(line)
-    typer.echo(f"kept in {path}")
+    typer.echo(f"kept in {path}" if path.is_file() else f"it could not be kept in {path}")

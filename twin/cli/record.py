@@ -1,8 +1,10 @@
 """``colossus record``: topics of a Kafka into a file."""
 
 import re
+import signal
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,20 +77,30 @@ def record(
 def _record_there(output: Path | None, topics: list[str], *, full: bool, instructor: bool, lasts: str | None) -> None:
     """Let the console of a demo record; it stops when this verb does."""
     from twin.console.client import ConsoleClient
+    from twin.recording.size import Expected
 
     if output is not None and output.name != str(output):
         raise SettingInvalid(f"-o {output}: a demo records into its own folder: give a name without a path")
     client = ConsoleClient(load_settings())
     seconds = None if lasts is None else duration_s(lasts)
-    begun = client.record(
-        name=None if output is None else output.name, topics=topics, full=full, instructor=instructor, seconds=seconds
-    )
-    typer.echo(f"records into {begun['path']}; stop with Ctrl-C")
-    stop = threading.Event()
-    with stop_on_signal(stop.set):
-        while not stop.wait(LOOK_EVERY_S) and client.recording()["state"] == "recording":
-            pass
-    told = client.stop_recording() if stop.is_set() else client.recording()
+    level = {"topics": topics, "full": full, "instructor": instructor}
+    stop, dump = threading.Event(), threading.Event()
+    with stop_on_signal(stop.set), ExitStack() as restore:
+        restore.callback(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, lambda *_: dump.set()))
+        _tell_size(Expected(**client.expected_size(**level)))
+        begun = client.record(name=None if output is None else output.name, seconds=seconds, **level)
+        typer.echo(f"records into {begun['path']}; stop with Ctrl-C")
+        ends = False
+        while not ends:
+            ends = stop.wait(LOOK_EVERY_S)
+            if client.recording()["state"] != "recording":
+                break
+            if dump.is_set():
+                dump.clear()
+                client.write_black_box()
+            if ends:
+                client.stop_recording()
+    told = client.recording()
     typer.echo(f"{told['path']}: {told['messages']:,} messages, {told['lost']:,} lost, {told['bytes'] / _MB:,.1f} MB")
     if told["problem"]:
         raise RecordingError(told["problem"])

@@ -1,5 +1,6 @@
 """``colossus replay``: play a recording onto a Kafka, with keys and a bar while it plays."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -52,7 +53,7 @@ def replay(
 ) -> None:
     """Play a recording as a run: its telemetry goes onto the Kafka of COLOSSUS_KAFKA, and the twin follows.
 
-    Without COLOSSUS_KAFKA it is played by a running demo, from the demo's folder of recordings.
+    Without COLOSSUS_KAFKA it is played by a running demo, from the demo's folder of recordings, and so is a dry run.
     """
     from producers.host import Wish
     from producers.replay_process import run_replay
@@ -72,7 +73,7 @@ def replay(
         _play_there(file, [name for name, value in given.items() if value], speed=speed, paused=paused, end_run=end_run)
         return
     choice = Choice(tuple(topics or ()), tuple(keys or ()), instructor)
-    with Recording(file) as recording:
+    with Recording(_in_its_folder(file) if settings.kafka is None else file) as recording:
         span = _span(recording, start, end, loop)
         if dry_run:
             for line in rehearsal(recording, choice, span, speed):
@@ -110,14 +111,16 @@ def _play_there(file: Path, flags: list[str], *, speed: float, paused: bool, end
     typer.echo(f"the demo plays {player['recording']}: {player['phase']}; steer it with colossus player")
 
 
-def _take_over_there(file: Path, at: str) -> None:
+def _take_over_there(file: Path, at: str, lead_s: float) -> None:
     """Let a demo take over the recording that it plays."""
     _need_name(file)
     client = _client()
     player = client.player()
     if player["recording"] != file.name:
         raise SettingInvalid(f"the demo plays {player['recording']}: let it play {file.name} (colossus replay)")
-    client.steer("takeover", ts=instant_ms(player, at))
+    run = client.take_over(instant_ms(player, at), lead_s=lead_s)
+    if run["takeover"] is not None:  # else another process has done it, and tells of it there
+        typer.echo(run["takeover"])
     typer.echo("you have the plant: colossus command ...; `colossus run end` compares what became of it")
 
 
@@ -126,6 +129,23 @@ def _need_name(file: Path) -> None:
         raise SettingInvalid(
             f"{file}: a demo plays what lies in its own folder of recordings: give a name without a path"
         )
+
+
+def _in_its_folder(file: Path) -> Path:
+    """Return where a demo finds a recording.
+
+    Raises
+    ------
+    SettingInvalid
+        It is not there.
+    """
+    _need_name(file)
+    folder = load_settings().data_dir / "recordings"
+    if not (folder / file).is_file():
+        raise SettingInvalid(
+            f"there is no recording {file} in {folder}: put it there, or name another data folder (COLOSSUS_DATA_DIR)"
+        )
+    return folder / file
 
 
 def _client() -> "ConsoleClient":
@@ -151,7 +171,7 @@ def takeover(
     from twin.run import SystemClock
 
     if load_settings().kafka is None:
-        _take_over_there(file, at)
+        _take_over_there(file, at, lead)
         return
     with Recording(file) as recording:
         at_ns = _span(recording, at, None, None).start_ns
@@ -227,7 +247,7 @@ class Bar:
         self._last: PlayerState | None = None
         self._shown_s = -SHOW_EVERY_S
         self._a_ns: int | None = None
-        self._said = KEYS
+        self._said = KEYS  # and not shown yet
 
     def look(self, source: "Source") -> None:
         """Obey what was pressed, and draw the bar now and then."""
@@ -264,13 +284,17 @@ class Bar:
                 self._said = self._obey(player, key)
             except TwinError as exc:
                 self._said = str(exc)
-            player.moved_by = "keyboard"
+            if not self._said:
+                player.moved_by = "keyboard"
             self._shown_s = -SHOW_EVERY_S
         now_s = self._now_s()
         if sys.stderr.isatty() and now_s - self._shown_s >= SHOW_EVERY_S:
             self._shown_s = now_s
-            sys.stderr.write(f"\r\x1b[K{bar_text(player)}  {self._said}"[:300])
+            # What is said stands above; the bar must fit into its line, else it could not be drawn over.
+            said = f"{self._said}\n" if self._said else ""
+            sys.stderr.write(f"\r\x1b[K{said}{bar_text(player)[: shutil.get_terminal_size().columns - 1]}")
             sys.stderr.flush()
+            self._said = ""
 
     def clear(self) -> None:
         """Take the bar away."""
@@ -318,12 +342,13 @@ def bar_text(player: "Player") -> str:
     """Draw one line: how far, the recording's clock, speed asked and reached, how late."""
     state = player.state()
     length_ms = max(1, state.to_ms - state.from_ms)
-    filled = round(BAR_CHARACTERS * (state.clock_ms - state.from_ms) / length_ms)
+    played_ms = max(0, state.clock_ms - state.from_ms)  # it begins with a whole tick, that may be from before
+    filled = round(BAR_CHARACTERS * played_ms / length_ms)
     clock = datetime.fromtimestamp(state.clock_ms / 1000, UTC).strftime("%H:%M:%S")
     parts = [
         f"[{'=' * filled}{' ' * (BAR_CHARACTERS - filled)}]",
         clock,
-        f"+{(state.clock_ms - state.from_ms) / 1000:.0f}/{length_ms / 1000:.0f} s",
+        f"+{played_ms / 1000:.0f}/{length_ms / 1000:.0f} s",
         state.phase,
         f"{_speed(state.speed)} reached {state.reached:g}",
     ]

@@ -16,6 +16,7 @@ DOOR = "console.json"
 ANSWER_S = 10.0
 REQUEST_S = 60.0  # a way back takes its time
 POLL_S = 0.2
+STEP_S = 10.0  # the longest that a player takes at once
 
 
 @contextlib.contextmanager
@@ -29,6 +30,7 @@ def open_door(settings: Settings, url: str, token: str) -> Iterator[None]:
     """
     path = settings.data_dir / DOOR
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_text(json.dumps({"url": url, "token": token}))
@@ -109,11 +111,13 @@ class ConsoleClient:
     def play(self, recording: str, *, speed: float, paused: bool, end_active: bool) -> dict[str, Any]:
         """Play a recording of the console's folder, and wait until it is there; raises as :meth:`request`."""
         body = {"kind": "replay", "recording": recording, "speed": speed, "paused": paused, "end_active": end_active}
+        before = self.run()["id"]
         self._answered(self._ask("POST", "/api/runs", body))
         for _ in range(int(REQUEST_S / POLL_S)):
             with contextlib.suppress(SettingInvalid):  # until it has begun there is none
                 player = self.player()
-                if player["phase"] not in ("idle", "seeking"):
+                # The replay that ran before may not have said yet that it has ended.
+                if player["run"] != before and player["phase"] not in ("idle", "seeking"):
                     return player
             self._sleep(POLL_S)
         raise SettingInvalid(f"{recording} does not play within {REQUEST_S:g} s (colossus run show)")
@@ -130,8 +134,46 @@ class ConsoleClient:
 
     def steer(self, verb: str, **params: Any) -> dict[str, Any]:
         """Ask something of the player, and wait for its answer; raises as :meth:`request`."""
-        self._answered(self._ask("POST", f"/api/player/{verb}", params))
-        return self.run()
+        return self._answered(self._ask("POST", f"/api/player/{verb}", params))
+
+    def take_over(self, at_ms: int, *, lead_s: float) -> dict[str, Any]:
+        """Take the run of a replay over, and wait for the answer; raises as :meth:`request`.
+
+        Parameters
+        ----------
+        at_ms
+            The instant of the recording [ms].
+        lead_s
+            Play so much before it first [s], as fast as possible.
+
+        Returns
+        -------
+        dict
+            The run; ``takeover`` says what was rebuilt, and how true it is.
+        """
+        self._stand_at(max(self.player()["from_ms"], at_ms - round(1000 * lead_s)))
+        while (left_ms := at_ms - self.player()["clock_ms"]) > 0:
+            self.steer("step", seconds=min(left_ms / 1000, STEP_S))
+        return self.steer("takeover")
+
+    def _stand_at(self, ts_ms: int) -> None:
+        """Let the player stand at an instant."""
+        self.steer("speed", speed=1.0)  # one that hurries would be at its end before it can be told to stand
+        player = self.player()
+        if player["phase"] == "ended":
+            self.steer("seek", ts=player["from_ms"])  # from its end it plays on
+        if self.player()["phase"] != "paused":
+            self.steer("pause")
+        self.steer("seek", ts=ts_ms)
+        for _ in range(int(REQUEST_S / POLL_S)):
+            if self.player()["phase"] == "paused":
+                return
+            self._sleep(POLL_S)
+        raise SettingInvalid(f"the player is not there within {REQUEST_S:g} s (colossus player show)")
+
+    def expected_size(self, **level: Any) -> dict[str, Any]:
+        """Ask how large a recording would be; raises as :meth:`record`."""
+        return self._ask("POST", "/api/recordings/expected", level)
 
     def record(self, **body: Any) -> dict[str, Any]:
         """Begin a recording in the console's process.
@@ -146,6 +188,10 @@ class ConsoleClient:
     def recording(self) -> dict[str, Any]:
         """Read how the recording stands."""
         return self._ask("GET", "/api/recordings/current")
+
+    def write_black_box(self) -> None:
+        """Write what the black box holds into the recording."""
+        self._ask("POST", "/api/recordings/black-box", {})
 
     def stop_recording(self) -> dict[str, Any]:
         """End the recording; return how it stood."""

@@ -13,12 +13,13 @@ from twin.store.base import Store
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of a command; one without limits may be a text."""
+    """A parameter of a command: a number within limits, or one of some words."""
 
     name: str
     unit: str
     min: float | None = None
     max: float | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class ConsoleContext:
         The wall clock [ms].
     sleep
         Waits so many seconds between two pictures.
+    takeover_of
+        Says of a run that was taken over in this process what was rebuilt, and how true it is.
     """
 
     site: Site
@@ -62,3 +65,4 @@ class ConsoleContext:
     namespace: str = ""
     catalogue: tuple[Verb, ...] = ()
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    takeover_of: Callable[[str], str | None] = lambda _run: None

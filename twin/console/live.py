@@ -73,10 +73,20 @@ class Live:
         What there is to know about.
     now_ms
         The wall clock [ms].
+    takeover_of
+        See :class:`~twin.console.context.ConsoleContext`.
     """
 
-    def __init__(self, namespace: str, site: Site, *, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        site: Site,
+        *,
+        now_ms: Callable[[], int],
+        takeover_of: Callable[[str], str | None] = lambda _run: None,
+    ) -> None:
         self._now_ms = now_ms
+        self.takeover_of = takeover_of
         self._intake = Intake(site)
         self._lock = threading.Lock()
         self._names = {full_name(topic, namespace): topic for topic in (*TOPICS, *FOLLOWED)}

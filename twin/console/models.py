@@ -110,13 +110,18 @@ class RunBody(Body):
         return self
 
 
-class RecordBody(Body):
-    """A recording: a level, or topics by name."""
+class LevelBody(Body):
+    """What is recorded: a level, or topics by name."""
 
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.mcap$", max_length=120)
     topics: tuple[Id, ...] = Field(default=(), max_length=100)
     full: bool = False
     instructor: bool = False
+
+
+class RecordBody(LevelBody):
+    """A recording, and for how long."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.mcap$", max_length=120)
     seconds: float | None = Field(default=None, gt=0, le=1e6)
 
 

@@ -273,6 +273,11 @@ def _watch_key(rack: str) -> str:
 
 
 def _check_param(param: Param, value: ParamValue) -> None:
+    if param.choices:
+        if value not in param.choices:
+            allowed = ", ".join(param.choices)
+            raise problem("invalid", f"params.{param.name}: {value!r} is not allowed", f"allowed: {allowed}")
+        return
     if param.min is None and param.max is None:
         return
     low = float("-inf") if param.min is None else param.min

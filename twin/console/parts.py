@@ -69,7 +69,7 @@ class Parts:
 def build_parts(context: ConsoleContext) -> Parts:
     """Put the parts together; nothing runs yet."""
     rates = Rates(now_ms=context.now_ms)
-    live = Live(context.namespace, context.site, now_ms=context.now_ms)
+    live = Live(context.namespace, context.site, now_ms=context.now_ms, takeover_of=context.takeover_of)
     floor = Floor(context.site, live)
     return Parts(
         context=context,

@@ -68,6 +68,7 @@ def run_picture(live: Live, control: RunControl, seat: Seat | None = None) -> di
         "age_s": round(live.run_age_s(), 1),
         "answers": control.answers,
         "error": shown_error(control.error, seat),
+        "takeover": live.takeover_of(control.run),
     }
 
 

@@ -11,8 +11,9 @@ from twin.console.problems import problem
 from twin.console.recordings import FOLDER
 from twin.errors import TwinError, explain
 from twin.recording.facts import ask_for_snapshot, facts_of
-from twin.recording.levels import select
+from twin.recording.levels import Selection, select
 from twin.recording.recorder import Recorder
+from twin.recording.size import Expected, expect
 from twin.recording.writer import RecordingWriter
 from twin.run import Clock, utc_text
 
@@ -49,6 +50,17 @@ class RecorderDesk:
         self._began_ms = 0
         self._error: str | None = None
 
+    def expected(self, *, topics: tuple[str, ...], full: bool, instructor: bool) -> Expected:
+        """Estimate how large a recording would be.
+
+        Raises
+        ------
+        TwinError
+            There is no such topic, or one is an instructor's.
+        """
+        selection = self._select(topics, full=full, instructor=instructor)
+        return expect(self._bus, selection, self._clock.now_ms())
+
     def start(
         self, *, name: str | None, topics: tuple[str, ...], full: bool, instructor: bool, seconds: float | None
     ) -> dict[str, Any]:
@@ -64,7 +76,7 @@ class RecorderDesk:
                 raise problem("recording", "a recording is under way", "stop it first: POST /api/recordings/stop")
             now_ms = self._clock.now_ms()
             path = self._data_dir / FOLDER / (name or f"{utc_text(now_ms)}.mcap")
-            selection = select(self._bus.topics(), self._namespace, patterns=topics, full=full, instructor=instructor)
+            selection = self._select(topics, full=full, instructor=instructor)
             with ExitStack() as undo:
                 writer = undo.enter_context(
                     RecordingWriter(path, facts_of(self._bus, self._namespace, selection, now_ms))
@@ -77,6 +89,7 @@ class RecorderDesk:
             if instructor:
                 ask_for_snapshot(self._bus, self._namespace, now_ms)
             self._stop.clear()
+            self._dump.clear()
             until_ms = None if seconds is None else now_ms + round(1000 * seconds)
             self._thread = threading.Thread(target=self._run, args=(recorder, until_ms), name="recorder", daemon=True)
             self._thread.start()
@@ -123,14 +136,16 @@ class RecorderDesk:
             "problem": self._error,
         }
 
+    def _select(self, topics: tuple[str, ...], *, full: bool, instructor: bool) -> Selection:
+        return select(self._bus.topics(), self._namespace, patterns=topics, full=full, instructor=instructor)
+
     def _run(self, recorder: Recorder, until_ms: int | None) -> None:
         reason = "stopped"
         try:
             while not self._stop.is_set() and (until_ms is None or self._clock.now_ms() < until_ms):
-                if self._dump.is_set():
-                    self._dump.clear()
-                    recorder.write_black_box()
+                self._write_black_box_if_asked(recorder)
                 recorder.turn(TURN_S)
+            self._write_black_box_if_asked(recorder)
         except TwinError as exc:
             reason = self._error = explain(exc)
             logger.warning("recording=ended reason=%s", reason)
@@ -138,3 +153,8 @@ class RecorderDesk:
             recorder.close(reason)
         except TwinError as exc:
             self._error = explain(exc)
+
+    def _write_black_box_if_asked(self, recorder: Recorder) -> None:
+        if self._dump.is_set():
+            self._dump.clear()
+            recorder.write_black_box()

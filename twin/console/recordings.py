@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,23 @@ class Recordings:
         self._secret = secrets.token_bytes(16)
         self._known: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
 
-    def list_for(self, seat: Seat) -> list[dict[str, Any]]:
-        """Return the recordings, newest first, as a seat may see them."""
+    def list_for(self, seat: Seat, current: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the recordings, newest first, as a seat may see them.
+
+        Parameters
+        ----------
+        seat
+            Who looks.
+        current
+            How the recorder of this console stands: what it writes now has no end yet, and is whole so far.
+        """
+        written = current["id"] if current["state"] == "recording" else None
         with self._lock:
-            found = [one for path in self.folder.glob("*.mcap") if (one := self._look(path)) is not None]
+            found = [
+                one
+                for path in self.folder.glob("*.mcap")
+                if (one := _being_recorded(current) if path.name == written else self._look(path)) is not None
+            ]
         found.sort(key=lambda one: (one["from"] or 0, one["id"]), reverse=True)
         return [one if seat.may("run") else self._public(one) for one in found]
 
@@ -49,7 +63,7 @@ class Recordings:
         for path in self.folder.glob("*.mcap"):
             if shown in (path.name, self.public_id(path.name)):
                 return path.name
-        raise problem("unknown-recording", f"no recording {shown}", "GET /api/recordings lists them")
+        raise problem("unknown-recording", f"no recording {shown} in {self.folder}", "GET /api/recordings lists them")
 
     def public_id(self, name: str) -> str:
         """Return what stands for a file's name where the name is not shown; nobody can guess the name by it."""
@@ -71,11 +85,20 @@ class Recordings:
         return known[1]
 
 
-def _described(path: Path, size: int) -> dict[str, Any]:
-    about: dict[str, Any] = {
-        "id": path.name, "title": "", "site": "", "from": None, "to": None, "bytes": size, "messages": 0,
-        "snapshots": 0, "complete": False, "problem": None,
+def _about(name: str, size: int) -> dict[str, Any]:
+    return {
+        "id": name, "title": "", "site": "", "from": None, "to": None, "bytes": size, "messages": 0,
+        "snapshots": 0, "recording": False, "complete": False, "problem": None,
     }  # fmt: skip
+
+
+def _being_recorded(current: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"recording": True, "from": current["began"], "messages": current["messages"]}
+    return _about(current["id"], current["bytes"]) | told
+
+
+def _described(path: Path, size: int) -> dict[str, Any]:
+    about = _about(path.name, size)
     try:
         with Recording(path) as recording:
             return about | {

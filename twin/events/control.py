@@ -10,7 +10,7 @@ RunKind = Literal["live", "replay", "drill"]
 RunState = Literal["running", "paused", "frozen", "ended"]
 RUN_STATE_CODES: dict[RunState, int] = {"ended": 0, "paused": 1, "frozen": 2, "running": 3}
 TEXT_MAX = 1000
-DT_MAX_S = 3600.0
+DT_MAX_S = 3600
 Text = Annotated[str, Field(max_length=TEXT_MAX)]
 
 
