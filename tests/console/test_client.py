@@ -12,7 +12,7 @@ import pytest
 
 from producers.host import Host
 from tests.console.test_player import PLAYER
-from tests.console.worlds import RUN, TOKENS, control
+from tests.console.worlds import CATALOGUE, RUN, TOKENS, control
 from tests.producers.recorded import PLAN, record
 from twin.bus.memory import MemoryBus
 from twin.console.app import make_console
@@ -54,7 +54,7 @@ class Here:
             ConsoleContext(
                 site=site, bus=self.bus, store=store, data_dir=folder, seats=seats, now_ms=self.clock.now_ms,
                 version="1", port=listening.getsockname()[1],
-                takeover_of=lambda run: f"{run} was rebuilt",
+                catalogue=CATALOGUE, takeover_of=lambda run: f"{run} was rebuilt",
             )
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
@@ -189,6 +189,13 @@ def test_an_owner_that_says_nothing_is_not_waited_for_for_ever(here: Here) -> No
     here.say(5, kind="replay", player=PLAYER)
     with pytest.raises(SettingInvalid, match="does not answer within 60 s"):
         here.client(lambda _: None).steer("pause")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "much"])
+def test_a_parameter_that_is_no_number_is_refused_by_the_console(here: Here, value: str) -> None:
+    here.say(5)
+    with pytest.raises(SettingInvalid, match=f"power_w: .{value}. is not allowed"):
+        here.client().command("turbine.load", "turbine-1", [f"power_w={value}"])
 
 
 def test_without_a_replay_there_is_no_player_to_steer(here: Here) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -290,6 +291,7 @@ def _param(text: str) -> tuple[str, float | str]:
     if not (name and equals):
         raise SettingInvalid(f"parameter {text!r}: write name=value")
     try:
-        return name, float(value)
+        number = float(value)
     except ValueError:
         return name, value
+    return name, number if math.isfinite(number) else value  # JSON knows no other: the console says what is wrong
