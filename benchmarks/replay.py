@@ -1,6 +1,5 @@
 """``colossus bench replay``: record a live run on a real Kafka, and play it: speed, timing, seeks, CPU, memory."""
 
-import gc
 import json
 import os
 import random
@@ -24,6 +23,7 @@ from twin.bus.kafka import KafkaBus
 from twin.errors import StartError
 from twin.events.head import retold, told
 from twin.events.topics import BY_NAME, TOPICS
+from twin.process import be_punctual
 from twin.recording.choice import Choice
 from twin.recording.item import NS_PER_MS, Item
 from twin.recording.outlet import BusOutlet
@@ -100,7 +100,7 @@ def run_replay(settings: Settings, site: str, *, seconds: int, minutes: int) -> 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bus.create_topics(TOPICS, namespace)
         stack.callback(bus.delete_topics, TOPICS, namespace)
-        gc.freeze()  # as a player does
+        be_punctual()  # as a player is
         figures: dict[str, Any] = {"site": site, "seconds": seconds, "minutes": minutes}
         figures |= _record(namespace, site, folder, seconds)
         figures |= _play(bus, namespace, folder / "full.mcap")
@@ -175,7 +175,7 @@ class _Stand:
         plan = plan_from(self.recording, Choice(topics=topics), speed)
         owner = None if plan is None else ReplayOwner(plan, "bench")
         outlet = BusOutlet(bus, namespace, recorded_partitions(self.recording), original_time=False)
-        outlet.check(Choice(topics=topics).topics_of(self.recording.counts))
+        outlet.check(Choice(topics=topics).topics_of(self.recording))
         self.player = Player(
             self.recording,
             Choice(topics=topics),

@@ -1,18 +1,17 @@
 """With and without the trainee: the same plant run on from the same instant, with other orders; what each has cost."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from producers.differences import Difference
 from producers.past import Action
 from producers.rebuild import Rebuilt, compared, run_on
-from twin.plant import Plant, TimedCommand, TimedInject, restore
+from twin.plant import TimedCommand, TimedInject, restore
 from twin.plant.tally import FIGURES, Tally
 from twin.recording.reader import Recording
 
-TOLD_EVERY_TICKS = 50
 RECORDED, YOURS, NONE = "recorded", "yours", "none"
 _MEANINGS = {
     RECORDED: "the recorded orders again",
@@ -32,7 +31,7 @@ class Comparison:
     columns
         ``recorded``, ``yours``, and ``none`` if that is another thing -> figure -> value, in the unit of its name.
     commands_n
-        How many commands each of them had.
+        How many commands the plant of each of them took.
     added_n
         How many injects were given meanwhile that the recorded run did not have: each column has them, for they are
         not the trainee's doing.
@@ -100,7 +99,6 @@ def compare(
     yours: Sequence[Action],
     automatic_operator: bool,
     to_tick: int,
-    meanwhile: Callable[[float], None],
 ) -> Comparison:
     """Run the plant of an instant on with the recorded orders, with the trainee's, and with none.
 
@@ -116,8 +114,6 @@ def compare(
         Whether the trainee had one; the recorded run had what its snapshot says.
     to_tick
         The last tick that is counted.
-    meanwhile
-        Called now and then with the share that is done, 0..1.
 
     Raises
     ------
@@ -135,14 +131,17 @@ def compare(
     }
     if _commands_n(rebuilt.future) or first.automatic_operator != automatic_operator:
         wanted[NONE] = (automatic_operator, [*rebuilt.to_come, *added])
-    columns, error = {}, None
-    for number, (name, (by_itself, orders)) in enumerate(wanted.items()):
+    columns, commands_n, error = {}, {}, None
+    for name, (by_itself, orders) in wanted.items():
         plant = restore(rebuilt.start, site=site)
         plant.automatic_operator = by_itself
         tally = Tally(plant)
-        each = _each(tally, first.tick, steps, number, len(wanted), meanwhile)
-        run_on(plant, orders, steps, rebuilt.control.dt_s, each)
+        # What is broken meanwhile can make a recorded order impossible.
+        refused: list[Action] = []
+        on_refusal = refused.append if added else None
+        run_on(plant, orders, steps, rebuilt.control.dt_s, tally.observe, refused=on_refusal)
         columns[name] = tally.figures()
+        commands_n[name] = _commands_n(orders) - _commands_n(refused)
         if name == RECORDED and to_tick in rebuilt.line and not added:
             error = compared(plant, recording, rebuilt.line[to_tick])
     return Comparison(
@@ -151,21 +150,10 @@ def compare(
         from_tick=first.tick,
         to_tick=to_tick,
         columns=columns,
-        commands_n={name: _commands_n(orders) for name, (_, orders) in wanted.items()},
+        commands_n=commands_n,
         added_n=len(added),
         model_error=error if error is not None and error.compared_n else None,
     )
-
-
-def _each(
-    tally: Tally, begin: int, end: int, number: int, count: int, meanwhile: Callable[[float], None]
-) -> Callable[[Plant], None]:
-    def each(plant: Plant) -> None:
-        tally.observe(plant)
-        if plant.tick % TOLD_EVERY_TICKS == 0:
-            meanwhile((number + (plant.tick - begin) / (end - begin)) / count)
-
-    return each
 
 
 def _commands_n(orders: Iterable[Action]) -> int:

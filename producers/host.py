@@ -16,7 +16,7 @@ from producers.families import PRODUCERS
 from producers.loop import Loop
 from producers.takeover import Takeover, take_over
 from twin.bus.base import Bus
-from twin.errors import PlantError, RecordingError, RunError, SiteInvalid
+from twin.errors import BusError, PlantError, RecordingError, RunError, SiteInvalid
 from twin.events.layout import FrameLayout
 from twin.recording.choice import Choice
 from twin.recording.outlet import BusOutlet
@@ -280,7 +280,7 @@ class Host:
         plan = plan_from(recording, wish.choice, wish.speed)
         if plan is not None:
             self._check_site(plan)
-        topics = wish.choice.topics_of(recording.counts)
+        topics = wish.choice.topics_of(recording)
         if not topics:
             held = ", ".join(sorted(recording.counts)) or "nothing"
             raise RecordingError(f"{recording.path} holds nothing of what was chosen, but {held}")
@@ -313,7 +313,7 @@ class Host:
                     if plan_from(recording, wish.choice, wish.speed) is None:
                         raise RunError(f"{wish.path.name} holds no run: it can be played by `colossus replay` alone")
                     self._playable(recording, wish)
-            except RecordingError as exc:
+            except (RecordingError, BusError) as exc:
                 raise RunError(str(exc)) from exc
             self._next = lambda: self.replay(wish)
         elif kind == "live" and self._site is not None:
@@ -394,7 +394,8 @@ class Host:
         made = take_over(replay, time_ns, site, self._folder / SNAPSHOTS, self._clock)
         loop = self.loop(made.plan, site)
 
-        self._next = lambda: _begun(loop, lambda: loop.resume(made.left))
+        # What is asked while the plant is rebuilt is read by the replay, and what comes from now on by the loop, too.
+        self._next = lambda: _begun(loop, lambda: loop.resume(made.left, replay.unanswered))
         self._made = (made, loop)
         replay.hand_over()
         self._on_takeover(made)

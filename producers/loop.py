@@ -1,7 +1,7 @@
 """The loop of the plant side: requests -> commands and injects -> step -> telemetry -> ``run.control``."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from producers.publisher import Publisher
 from producers.requests import Requests
 from producers.resume import Left
 from producers.snapshots import Snapshots
-from twin.bus.base import Bus
+from twin.bus.base import Bus, Record
 from twin.errors import BusError, LeaseLost, RunActive, RunError
 from twin.events.instructor import SnapshotReference
 from twin.plant import Plant, TimedCommand, TimedInject, build, step
@@ -109,8 +109,13 @@ class Loop:
             raise
         self._open(reference, now_ms)
 
-    def resume(self, left: Left) -> None:
+    def resume(self, left: Left, unanswered: Sequence[Record] = ()) -> None:
         """Take the lease of a crashed owner, and go on with its run from where it came to.
+
+        Parameters
+        ----------
+        unanswered
+            Requests and commands that whoever had the run in this process has read and left.
 
         Raises
         ------
@@ -130,7 +135,9 @@ class Loop:
         self.plant = left.plant
         self._branch = left.branch
         self._snapshots = left.snapshots
-        self._orders.adopt(left.log, left.answered, left.waiting, left.to_come)
+        orders = [record for record in unanswered if record.topic != self._requests.topic]
+        self._requests.adopt(record for record in unanswered if record.topic == self._requests.topic)
+        self._orders.adopt(left.log, left.answered, [*left.waiting, *orders], left.to_come)
         self._open(reference, now_ms)
 
     def _open(self, reference: SnapshotReference, now_ms: int) -> None:

@@ -14,7 +14,7 @@ from itertools import islice
 from producers.differences import Difference, differences
 from producers.families import PRODUCERS
 from producers.past import WITNESS, Action, Past, PastOrders, head_of
-from twin.errors import PlantError, TakeoverRefused
+from twin.errors import CommandRejected, InjectRejected, PlantError, TakeoverRefused
 from twin.events.control import RunControl
 from twin.events.head import Head, split
 from twin.events.instructor import SnapshotReference
@@ -189,7 +189,15 @@ def compared(plant: Plant, recording: Recording, moment: Moment) -> Difference:
     return differences(plant, producers, frames)
 
 
-def run_on(plant: Plant, orders: Iterable[Action], to_tick: int, dt_s: float, each: Callable[[Plant], None]) -> None:
+def run_on(
+    plant: Plant,
+    orders: Iterable[Action],
+    to_tick: int,
+    dt_s: float,
+    each: Callable[[Plant], None],
+    *,
+    refused: Callable[[Action], None] | None = None,
+) -> None:
     """Let a plant run on with what is ordered and injected; what is due after the last step is left.
 
     Parameters
@@ -204,6 +212,8 @@ def run_on(plant: Plant, orders: Iterable[Action], to_tick: int, dt_s: float, ea
         Length of a tick [s].
     each
         Called after each step.
+    refused
+        Called with what the plant refuses; ``None``: it once accepted all of this, and must do so again.
 
     Raises
     ------
@@ -214,7 +224,12 @@ def run_on(plant: Plant, orders: Iterable[Action], to_tick: int, dt_s: float, ea
     at = 0
     while plant.tick < to_tick:
         while at < len(due) and due[at].tick <= plant.tick:
-            carry_out(plant, due[at])
+            try:
+                carry_out(plant, due[at])
+            except (CommandRejected, InjectRejected):
+                if refused is None:
+                    raise
+                refused(due[at])
             at += 1
         step(plant, dt_s)
         each(plant)

@@ -4,7 +4,7 @@ To add a verb: its method in ``Requests``, and its row in ``_VERBS``.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -76,20 +76,33 @@ class Requests:
         on_start: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self._on_start = on_start
-        self._reader = bus.read([full_name("run.requests", namespace)], start="end")
+        self.topic = full_name("run.requests", namespace)
+        self._reader = bus.read([self.topic], start="end")
         self._runner = runner
         self._publisher = publisher
+        self._unanswered: list[Record] = []
+        self._last_offset = -1
         self.repeat: Repeat | None = None
 
     def close(self) -> None:
         """Stop reading."""
         self._reader.close()
 
+    def adopt(self, unanswered: Iterable[Record]) -> None:
+        """Take over what somebody else in this process has read, and left to us."""
+        self._unanswered = list(unanswered)
+
     def carry_out(self, clock: Clock) -> list[tuple[str, str | None]]:
         """Do what was asked; return (id, error or None) of each request."""
         answers: list[tuple[str, str | None]] = []
-        while records := self._reader.poll(0.0):
-            answers += [answer for record in records if (answer := self._one(record, clock.now_ms())) is not None]
+        while records := [*self._unanswered, *self._reader.poll(0.0)]:
+            self._unanswered = []
+            for record in records:
+                if record.offset <= self._last_offset:
+                    continue  # it was left to us, and we have read it, too
+                self._last_offset = record.offset
+                answer = self._one(record, clock.now_ms())
+                answers += [] if answer is None else [answer]
         return answers
 
     def _one(self, record: Record, now_ms: int) -> tuple[str, str | None] | None:

@@ -1,6 +1,5 @@
 """A replay that turns live: the recorded plant is rebuilt where the player stands, and compared with what was seen."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +49,7 @@ class Takeover:
         moment = self.rebuilt.moment
         return f"the plant of run {moment.run} was rebuilt at tick {moment.tick}: {self.difference.text()}"
 
-    def compare(
-        self, yours: tuple[Action, ...], last_tick: int, *, meanwhile: Callable[[float], None] = lambda _: None
-    ) -> Comparison | None:
+    def compare(self, yours: tuple[Action, ...], last_tick: int) -> Comparison | None:
         """Compare what was made of it with what was recorded, up to where both reach; ``None``: nothing was made.
 
         Parameters
@@ -61,8 +58,6 @@ class Takeover:
             What the live plant took.
         last_tick
             The last one that it did.
-        meanwhile
-            Told now and then which share is done, 0..1.
 
         Raises
         ------
@@ -75,7 +70,7 @@ class Takeover:
         with Recording(self.path) as recording:
             return compare(
                 self.rebuilt, recording, yours=yours, automatic_operator=self.plan.automatic_operator,
-                to_tick=to_tick, meanwhile=meanwhile,
+                to_tick=to_tick,
             )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def test_what_a_cut_carries_over_is_of_its_beginning_and_is_not_played(path: Pat
         assert (recording.start_ns, recording.end_ns) == (made.start_ns, made.end_ns)
         assert turn_ns(70, 0) <= made.start_ns < turn_ns(70, 50)
         carried = [one for one in recording.items() if one.topic.startswith("before.")]
-        assert not Choice(instructor=True).topics_of(recording.counts) & {one.topic for one in carried}
+        assert not Choice(instructor=True).topics_of(recording) & {one.topic for one in carried}
     assert {(one.topic, one.time_ns) for one in carried} == {
         (f"before.{topic}", made.start_ns)
         for topic in ("run.control", "command_results", "instructor.injects", "instructor.snapshots")

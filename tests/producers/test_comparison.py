@@ -45,18 +45,15 @@ def somebody_acted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compared(
     path: Path, yours: Sequence[Action], *, to_tick: int = TURNS - 1, operator: bool = False
-) -> tuple[Comparison, list[float], Rebuilt]:
-    shares: list[float] = []
+) -> tuple[Comparison, Rebuilt]:
     with Recording(path) as recording:
         found = rebuild(recording, RUN, turn_ns(AT), SITE)
         run_on(found.plant, (), AT + 20, 1.0, lambda _: None)  # what has become of it does not matter
-        told = compare(
-            found, recording, yours=yours, automatic_operator=operator, to_tick=to_tick, meanwhile=shares.append
-        )
-    return told, shares, found
+        told = compare(found, recording, yours=yours, automatic_operator=operator, to_tick=to_tick)
+    return told, found
 
 
-Told = tuple[Comparison, list[float], Rebuilt]
+Told = tuple[Comparison, Rebuilt]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +75,7 @@ def counted(orders: Sequence[Action], to_tick: int = TURNS - 1) -> dict[str, flo
 
 
 def test_the_columns_are_what_such_plants_count(undone: Told) -> None:
-    told, _, _ = undone
+    told, _ = undone
     assert list(told.columns) == ["recorded", "yours", "none"]
     assert told.columns["recorded"] == counted([BREAK, CURE, START, LATER])
     assert told.columns["yours"] == told.columns["none"] == counted([BREAK, LATER])
@@ -89,7 +86,7 @@ def test_the_columns_are_what_such_plants_count(undone: Told) -> None:
 
 
 def test_where_nobody_had_acted_there_is_no_third_column(nobody_acted: Path) -> None:
-    told, _, found = compared(nobody_acted, [LATER, CURE])
+    told, found = compared(nobody_acted, [LATER, CURE])
     assert list(told.columns) == ["recorded", "yours"]
     assert found.to_come == [LATER]
     assert told.columns["yours"] == counted([BREAK, CURE, LATER])
@@ -98,7 +95,7 @@ def test_where_nobody_had_acted_there_is_no_third_column(nobody_acted: Path) -> 
 
 def test_what_an_instructor_breaks_meanwhile_is_in_every_column(somebody_acted: Path) -> None:
     more = TimedInject(100, "chiller_trip", "cooling-1")
-    told, _, _ = compared(somebody_acted, [LATER, more])
+    told, _ = compared(somebody_acted, [LATER, more])
     assert told.columns["recorded"] == counted([BREAK, CURE, START, LATER, more])
     assert told.columns["yours"] == told.columns["none"] == counted([BREAK, LATER, more])
     assert (told.added_n, told.model_error) == (1, None)
@@ -106,21 +103,30 @@ def test_what_an_instructor_breaks_meanwhile_is_in_every_column(somebody_acted: 
     assert told.lines()[-1].endswith("injects were given that it did not have")
 
 
+def test_an_order_that_what_was_broken_makes_impossible_is_left_out(tmp_path: Path) -> None:
+    orders = ORDERS | {75: [command("d", "turbine.stop", "turbine-1")]}
+    path = recorded.record(tmp_path / "a", orders, TURNS, plan=PLAN)
+    trip = TimedInject(70, "turbine_trip", "turbine-1")
+    told, _ = compared(path, [LATER, trip])
+    assert told.commands_n == {"recorded": 0, "yours": 0, "none": 0}
+    assert told.columns["recorded"] == counted([BREAK, trip, LATER])
+
+
 def test_with_no_order_of_yours_there_is_no_difference(unchanged: Told) -> None:
-    told, _, found = unchanged
+    told, found = unchanged
     assert found.future == [LATER]
     assert set(told.effect().values()) == {0.0}
 
 
 def test_the_automatic_operator_of_one_side_makes_a_difference(nobody_acted: Path) -> None:
-    told, _, _ = compared(nobody_acted, [LATER], operator=True)
+    told, _ = compared(nobody_acted, [LATER], operator=True)
     assert told.columns["yours"] == told.columns["none"]
     assert told.effect()["chiller_starts_n"] >= 3  # it starts what has tripped
 
 
 def test_the_automatic_operator_of_the_recorded_run_is_kept(tmp_path: Path) -> None:
     path = recorded.record(tmp_path / "a", ORDERS, TURNS, plan=replace(PLAN, automatic_operator=True))
-    told, _, _ = compared(path, [LATER])
+    told, _ = compared(path, [LATER])
     assert told.columns["recorded"]["chiller_starts_n"] >= 3
     assert told.columns["yours"]["chiller_starts_n"] == 0
     assert told.model_error is not None
@@ -130,7 +136,7 @@ def test_the_automatic_operator_of_the_recorded_run_is_kept(tmp_path: Path) -> N
 def test_the_error_of_the_model_is_told_and_refuses_nothing(
     unchanged: Told, nobody_acted: Path, tmp_path: Path
 ) -> None:
-    told, _, _ = unchanged
+    told, _ = unchanged
     assert told.model_error is not None
     assert (told.model_error.resolutions, told.model_error.missing_n) == (0.0, 0)
 
@@ -138,28 +144,21 @@ def test_the_error_of_the_model_is_told_and_refuses_nothing(
         if message["head"]["tick"] == TURNS - 1 and message["head"]["key"] == "cooling-4":
             message["data"]["loop"]["return_c"][0] += 0.7
 
-    told, _, _ = compared(edited(nobody_acted, tmp_path / "a", item=changed("telemetry.chillers", warmer)), [LATER])
+    told, _ = compared(edited(nobody_acted, tmp_path / "a", item=changed("telemetry.chillers", warmer)), [LATER])
     assert told.model_error is not None
     assert (told.model_error.column, round(told.model_error.resolutions, 3)) == ("loop.return_c", 7.0)
     assert told.lines()[-1].startswith("model against the recorded tick 259: largest difference 7 resolutions")
 
 
 def test_beyond_the_end_of_the_recording_the_model_cannot_be_compared(nobody_acted: Path) -> None:
-    told, _, _ = compared(nobody_acted, [LATER], to_tick=TURNS + 20)
+    told, _ = compared(nobody_acted, [LATER], to_tick=TURNS + 20)
     assert told.model_error is None
     assert told.lines()[-1].endswith("the recording does not reach so far")
     assert told.columns["recorded"] == counted([BREAK, LATER], TURNS + 20)
 
 
-def test_it_tells_how_far_it_is(undone: Told) -> None:
-    _, shares, _ = undone
-    assert shares == sorted(shares)
-    assert len(shares) >= 9
-    assert 0 < shares[0] < 0.3 < shares[-1] <= 1.0
-
-
 def test_it_is_a_table_for_people_and_json_for_machines(undone: Told) -> None:
-    told, _, _ = undone
+    told, _ = undone
     lines = told.lines()
     assert lines[0].startswith(f"run {RUN} of mini, ticks 61 to 259 (recorded: the recorded orders again, none:")
     assert lines[1].split() == ["recorded", "yours", "none", "yours", "-", "recorded"]
@@ -182,13 +181,12 @@ def test_what_was_not_measured_at_all_is_no_number_in_json(nobody_acted: Path, t
             message["data"]["loop"]["return_c"][0] = None
 
     path = edited(nobody_acted, tmp_path / "a", item=changed("telemetry.chillers", unmeasured))
-    told, _, _ = compared(path, [LATER])
+    told, _ = compared(path, [LATER])
     error = json.loads(json.dumps(told.as_dict(), allow_nan=False))["model_error"]
     assert (error["resolutions"], error["within"], error["recorded"]) == (None, False, None)
     assert "loop.return_c[0], recorded nothing, rebuilt " in error["text"]
 
 
 def test_a_stretch_without_a_tick_is_no_trouble(nobody_acted: Path) -> None:
-    told, shares, _ = compared(nobody_acted, [], to_tick=AT)
-    assert shares == []
+    told, _ = compared(nobody_acted, [], to_tick=AT)
     assert set(told.columns["yours"].values()) == {0.0}

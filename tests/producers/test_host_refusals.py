@@ -11,7 +11,7 @@ from tests.producers.desk import Desk, Running, at_ms
 from tests.producers.recorded import PLAN, SITE, record
 from tests.recording.files import write
 from tests.recording.stage import FACTS, seconds
-from twin.errors import LeaseLost, RecordingInvalid, RunError
+from twin.errors import BusError, LeaseLost, RecordingInvalid, RunError
 from twin.events.control import RunControl
 from twin.events.head import split
 from twin.recording.item import Item
@@ -86,6 +86,19 @@ def test_what_cannot_be_is_answered_and_what_runs_goes_on(
     assert words in error
     goes_on(running)
     assert running.said[-1].kind == kind
+
+
+def test_a_topic_that_may_not_be_written_is_a_refusal(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    partitions = running.desk.bus.partitions
+
+    def refuse(topic: str) -> int:
+        if topic == "telemetry.grid":
+            raise BusError("topic 'telemetry.grid' cannot be used: Kafka's error code 29")
+        return partitions(topic)
+
+    monkeypatch.setattr(running.desk.bus, "partitions", refuse)
+    assert "error code 29" in str(running.ask("start", kind="replay", recording="own.mcap"))
+    goes_on(running)
 
 
 class Spoiler:

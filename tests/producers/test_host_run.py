@@ -102,17 +102,16 @@ def test_who_ends_a_replay_ends_the_host(running: Running) -> None:
     assert running.said[-1].state == "ended"
 
 
-def test_two_requests_at_once_are_both_answered_and_one_is_carried_out(running: Running) -> None:
+def test_what_is_asked_right_after_a_takeover_is_asked_of_the_plant(running: Running) -> None:
     replay = replayed(running)
     since = len(running.said)
-    requests = [running.desk.ask("takeover"), running.desk.ask("start", kind="replay", recording="run.mcap")]
-    first, second = (
+    requests = [running.desk.ask("takeover"), running.desk.ask("takeover"), running.desk.ask("pause")]
+    first, second, third = (
         running.until(lambda control, request=request: control.answers == request, since=since) for request in requests
     )
     assert first.error is None
-    assert second.error == "the run passes to somebody else: ask again"
-    live = running.until(lambda control: control.kind == "live" and control.settled_tick > first.settled_tick)
-    assert live.run == replay.run
+    assert second.error == "a takeover needs a replay: this run is live already"
+    assert (third.error, third.state, third.kind, third.run) == (None, "paused", "live", replay.run)
 
 
 @pytest.mark.parametrize("where", ["playing", "paused", "seeking", "ended"])

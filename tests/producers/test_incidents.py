@@ -57,7 +57,6 @@ def cured(path: Path, name: str, at: int = TRIPPED_AT + 10) -> Comparison:
             yours=CURES[name],
             automatic_operator=False,
             to_tick=max(found.line),
-            meanwhile=lambda _: None,
         )
 
 

@@ -3,18 +3,21 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from producers.differences import Difference
 from producers.host import Wish
 from producers.incidents import RUN, make_incident
 from producers.loop import Loop
-from producers.rebuild import rebuild
+from producers.rebuild import check, rebuild
 from producers.resume import find_left, plan_of
 from producers.to_come import kept
 from tests.producers.desk import Desk, at_ms, frames_of
 from tests.producers.recorded import SITE, edited, turn_ns, without
-from twin.events.head import split
+from twin.events.control import CommandResult
+from twin.events.head import decode_model, split
 from twin.plant import state_hash
 from twin.recording.choice import Choice
 from twin.recording.edit import cut
@@ -22,6 +25,7 @@ from twin.recording.item import NS_PER_MS
 from twin.recording.reader import Recording
 from twin.run import LEASE_MS
 
+RESULTS = "command_results"
 T_S = 180  # a minute after all chillers of a hall have tripped
 
 
@@ -126,6 +130,58 @@ def test_injects_after_it_come_at_their_ticks(desk: Desk, incident: Path) -> Non
     truths = [split(record.value) for record in desk.came if record.topic == "instructor.truth"]
     assert any(head.run == loop.owner.run and b"chiller_trip" in data and head.tick == 120 for head, data in truths)
     assert loop.plant.malfunctions
+    loop.close()
+
+
+@pytest.mark.parametrize("by_request", [False, True])
+def test_what_is_asked_while_the_plant_is_rebuilt_is_answered_once(
+    desk: Desk, incident: Path, monkeypatch: pytest.MonkeyPatch, by_request: bool
+) -> None:
+    asked: list[str] = []
+
+    def check_while_people_ask(*told: Any) -> Difference:
+        asked.append(desk.ask("snapshot"))
+        desk.command("chiller.reset", "cooling-2")
+        return check(*told)
+
+    monkeypatch.setattr("producers.takeover.check", check_while_people_ask)
+    replay = desk.host.replay(Wish(incident, Choice(instructor=True), speed=0, paused=True, stays=True))
+    desk.turn(replay)
+    if by_request:
+        desk.ask("takeover", ts=at_ms(incident, T_S))
+        desk.turn_until(replay, lambda: replay.done)
+    else:
+        desk.host.take_over(replay, at_ms(incident, T_S) * NS_PER_MS)
+        asked.append(desk.ask("pause"))  # the loop that comes next listens by now
+        desk.command("chiller.start", "cooling-2", n=1.0)
+    loop = desk.go_on(replay)
+    assert isinstance(loop, Loop)
+    desk.turn_until(loop, lambda: len(results(desk)) == len(asked) or loop.owner.tick > T_S + 20)
+    desk.turn(loop)
+    answers = [(told.answers, told.error) for told in desk.controls() if told.answers in asked]
+    assert answers == [(request, None) for request in asked]
+    verbs = [result.verb for result in results(desk)]
+    assert verbs == ["chiller.reset", "chiller.start"][: len(asked)]
+    loop.close()
+
+
+def results(desk: Desk) -> list[CommandResult]:
+    told = [decode_model(r.value, "command_results/1", CommandResult)[1] for r in desk.came if r.topic == RESULTS]
+    return [result for result in told if result.by == "trainee"]
+
+
+@pytest.mark.parametrize("messages", [5, 14])
+def test_after_single_messages_it_is_taken_over_at_the_end_of_the_tick(
+    desk: Desk, incident: Path, messages: int
+) -> None:
+    replay = desk.host.replay(Wish(incident, Choice(instructor=True), speed=0, paused=True, stays=True))
+    desk.ask("seek", ts=at_ms(incident, T_S))
+    desk.turn_until(replay, lambda: replay.player.phase == "paused")
+    desk.ask("step", messages=messages)
+    request = desk.ask("takeover")
+    desk.turn_until(replay, lambda: replay.done)
+    assert desk.answer(request) is None
+    loop = desk.go_on(replay)
     loop.close()
 
 

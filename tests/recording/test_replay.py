@@ -164,9 +164,13 @@ def test_its_host_is_asked_for_what_a_player_cannot_do(tmp_path: Path) -> None:
         stage.handlers.refusal = None
         assert ask(stage, "takeover", ts=T0_MS + 3000) is None
         assert stage.handlers.asked == [stage.ns(3000)]
+        stage.replay.hand_over()
         for verb in ("resume", "takeover", "end"):  # what is asked now is for whoever comes next
-            assert "ask again" in str(ask(stage, verb))
+            assert ask(stage, verb) == NO_ANSWER
         assert stage.handlers.asked == [stage.ns(3000)]
+        stage.replay.close()
+        left = [decode_model(one.value, "run.requests/1", RunRequest)[1].verb for one in stage.replay.unanswered]
+        assert left == ["resume", "takeover", "end"]
 
 
 def test_another_run_that_is_asked_for_ends_it(tmp_path: Path) -> None:
@@ -174,6 +178,12 @@ def test_another_run_that_is_asked_for_ends_it(tmp_path: Path) -> None:
         stage.start()
         assert ask(stage, "start", kind="live") is None
         assert stage.replay.done
+        assert ask(stage, "pause") == NO_ANSWER
+        stage.replay.close()
+        assert [told.error for told in stage.controls() if told.answers] == [
+            "this replay is over: ask whatever runs next"
+        ]
+        assert stage.replay.unanswered == []
 
 
 def test_it_is_ended_on_request(tmp_path: Path) -> None:

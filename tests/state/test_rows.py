@@ -309,6 +309,15 @@ def test_an_epoch_that_continues_keeps_the_rows(desk):
     assert [racks_of(out) for out in desk.tick(2.5)] == [[0]]
 
 
+def test_an_epoch_without_a_frame_clears_no_rows(desk):
+    next_epoch(desk, continues=True)
+    desk.run.owner.set_speed(2.0, at(1.6))  # no frame of the epoch before it has come
+    control(desk.run, 1.6)
+    before = desk.power_w(24).copy()
+    desk.send(0, 2, 2.0)
+    assert desk.power_w(24).tobytes() == before.tobytes()
+
+
 def test_a_reader_a_long_way_behind_keeps_the_rows_too(desk):
     next_epoch(desk, continues=True)
     behind = desk.run.owner.epoch

@@ -232,6 +232,20 @@ def test_a_reader_a_long_way_behind_knows_the_water_of_the_day_too(desk):
     assert value(again, "site", "ramp_max_w_s") == 0.0
 
 
+def test_an_epoch_without_a_frame_breaks_nothing(desk):
+    for tick in range(3):
+        desk.whole(tick, tick)
+    desk.run.say(at(3), 2)
+    desk.run.owner.pause()
+    desk.run.say(at(3))
+    desk.run.owner.set_speed(2.0, at(4))  # an epoch of a run that stands
+    desk.run.say(at(4))
+    desk.run.owner.resume(at(5))
+    desk.run.say(at(5))
+    (out,) = desk.whole(3, 5.1)
+    assert (out.head.epoch, value(out, "site", "ramp_max_w_s")) == (2, 0.0)
+
+
 def test_the_last_tick_of_an_epoch_goes_out_before_the_first_of_the_one_that_continues_it(desk):
     for tick in range(3):
         desk.whole(tick, tick)

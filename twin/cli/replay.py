@@ -218,7 +218,7 @@ def rehearsal(recording: "Recording", choice: "Choice", span: "Range", speed: fl
     """Say what would be played: messages and bytes by topic, and how long it takes."""
     from twin.recording.replay import rehearse
 
-    topics = choice.topics_of(recording.counts)
+    topics = choice.topics_of(recording)
     counts, sizes = rehearse(recording, choice, span)
     lines = [f"{'topic':<26}{'messages':>10}{'MB':>10}"]
     lines += [f"{topic:<26}{counts[topic]:>10}{sizes[topic] / 1e6:>10.2f}" for topic in sorted(topics)]

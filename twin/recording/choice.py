@@ -1,12 +1,13 @@
 """What of a recording is played: inputs, and never what the observer makes of them."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from twin.events.head import told
 from twin.events.topics import BY_NAME
 from twin.recording.item import Item
+from twin.recording.reader import Recording
 
 STEERING = frozenset({"run.control", "run.requests"})  # a player has a run of its own
 OBSERVED = frozenset(
@@ -32,15 +33,15 @@ class Choice:
     keys: tuple[str, ...] = ()
     instructor: bool = False
 
-    def topics_of(self, recorded: Iterable[str]) -> frozenset[str]:
+    def topics_of(self, recording: Recording) -> frozenset[str]:
         """Return the topics of a recording that are played."""
-        return frozenset(topic for topic in recorded if self._wants(topic))
+        return frozenset(topic for topic in recording.counts if self._wants(topic, recording))
 
-    def _wants(self, topic: str) -> bool:
+    def _wants(self, topic: str, recording: Recording) -> bool:
         if topic in STEERING:
             return False
-        if topic.partition(".")[2] in BY_NAME and topic not in self.topics:
-            return False  # of another namespace, it seems: its runs are not ours to write into
+        if topic not in self.topics and _is_of_a_namespace(topic, recording):
+            return False  # its runs are not ours to write into
         own = BY_NAME.get(topic)
         if own is not None and own.instructor and not self.instructor:
             return False
@@ -54,6 +55,14 @@ class Choice:
             return True
         text = (key or b"").decode(errors="replace")
         return any(fnmatchcase(text, pattern) for pattern in self.keys)
+
+
+def _is_of_a_namespace(topic: str, recording: Recording) -> bool:
+    """Tell whether a topic is one of another namespace of the twin: by its name, and by its first message."""
+    if topic.partition(".")[2] not in BY_NAME:
+        return False
+    first = next(recording.items(topics={topic}, on_damage=lambda _: None), None)
+    return first is not None and told(first.value) is not None
 
 
 class Racks:

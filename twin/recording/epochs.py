@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from twin.errors import MessageInvalid, RunError
-from twin.events.control import RunControl, RunState
+from twin.events.control import Line, RunControl, RunState
 from twin.events.head import decode_model
 from twin.events.topics import BY_NAME
 from twin.recording.item import Item
 from twin.recording.retelling import KEPT_LINEAGES, Lineage, Retelling, Told, told_of
-from twin.run import AHEAD_MS, Clock, ReplayOwner, recorded_step_ms
+from twin.run import AHEAD_MS, Clock, ReplayOwner, recorded_step_ms, ts_at
 
 CONTROL = "run.control"
 GAP_MAX_TICKS = 2  # where more are missing, the line begins with the first frame that is there
@@ -162,7 +162,7 @@ class Epochs:
             state=self.state(playing=playing),
             continues=continues,
             plan=replace(plan, speed=speed),
-            line=control.line if control is not None and self._original_time else None,
+            line=_line_from(control.line, tick) if control is not None and self._original_time else None,
         )
         self._retelling.show(lineage, control)
         self.tell()
@@ -188,6 +188,11 @@ class Epochs:
         return line.ts0 + (one.tick - line.tick0) * line.ms_per_tick > self._clock.now_ms() + AHEAD_MS - MARGIN_MS
 
 
+def _line_from(line: Line, tick: int) -> Line:
+    """Return the part of a recorded line from a tick on."""
+    return Line(ts0=ts_at(line, tick), tick0=tick, ms_per_tick=line.ms_per_tick)
+
+
 def control_in(item: Item) -> RunControl | None:
     """Read a word of ``run.control``; ``None`` if it cannot be read."""
     try:
@@ -199,12 +204,6 @@ def control_in(item: Item) -> RunControl | None:
 def tells_of(item: Item, lineage: Lineage) -> bool:
     """Tell whether a message says how a recorded epoch stands."""
     return item.topic == CONTROL and told_of(item).lineage == lineage
-
-
-def is_frame_from(item: Item, oldest: Lineage | None) -> bool:
-    """Tell whether a message is a frame of an epoch or a later one: of older ones some may still come."""
-    one = told_of(item)
-    return one.frame and one.lineage is not None and (oldest is None or one.lineage >= oldest)
 
 
 def first_tick(one: Told, control: RunControl | None) -> int:

@@ -11,7 +11,6 @@ from twin.events.control import PlayerPhase, PlayerState
 from twin.recording.choice import Choice
 from twin.recording.epochs import CONTROL, LOOK_AHEAD_NS, Epochs, control_in, first_tick, tells_of
 from twin.recording.feed import Feed
-from twin.recording.item import NS_PER_MS
 from twin.recording.outlet import Outlet
 from twin.recording.place import Place, place_at
 from twin.recording.reader import Recording
@@ -19,11 +18,12 @@ from twin.recording.retelling import Lineage, Told, told_of
 from twin.recording.schedule import Schedule, check_speed
 from twin.recording.sieve import Sieve
 from twin.recording.span import Range
+from twin.recording.standing import state_of
 from twin.recording.ticks import CurrentTick
 from twin.run import Clock, ReplayOwner
 
 LEAD_NS = 2_000_000_000  # a tick is sent whole: its first messages lie before the instant that is sought
-STEP_MAX_S = 10.0
+STEP_MAX_S, STEP_MAX_N = 10.0, 1000
 STALLED_S = 2.0  # after which display time is set anew
 TURN_S = 0.02  # how long one turn sends before it listens again
 WAIT_MAX_S = 0.05
@@ -95,7 +95,7 @@ class Player:
         self._may_go_on = may_go_on
         self._schedule = Schedule(speed)
         self._epochs = None if owner is None else Epochs(owner, clock, original_time=original_time)
-        self.topics = choice.topics_of(recording.counts)
+        self.topics = choice.topics_of(recording)
         more, lead_ns = ({CONTROL}, LEAD_NS) if owner else (set(), 0)  # a tick that has begun in it is sent whole
         self._sieve = Sieve(choice, self.topics, self._epochs)
         self._feed = Feed(recording, self.topics | more, span.end_ns + lead_ns)
@@ -142,6 +142,13 @@ class Player:
         self._schedule.set(self._position_ns(), self._now_s())
         self._enter("paused")
 
+    def stand(self) -> None:
+        """Stand still between two ticks, or do so once it is where it was sent to."""
+        if self.phase in ("playing", "seeking"):
+            self.pause()
+        elif self.phase == "paused":
+            self._finish_tick()  # a step may have begun it
+
     def seek(self, time_ns: int) -> None:
         """Go to an instant of the recording; it plays on if it played.
 
@@ -151,7 +158,7 @@ class Player:
             It lies outside of what is played.
         """
         self.span.check(time_ns)
-        if self.phase == "playing":
+        if self.phase in ("playing", "paused"):
             self._finish_tick()
         if self.phase != "seeking":
             self._then = "paused" if self.phase == "paused" else "playing"
@@ -194,19 +201,21 @@ class Player:
         Raises
         ------
         RecordingError
-            It does not stand.
+            It does not stand, or the step is too long for one turn.
         """
-        if seconds > STEP_MAX_S:
-            raise RecordingError(f"a step is at most {STEP_MAX_S:g} s; seek goes further")
+        if seconds > STEP_MAX_S or messages > STEP_MAX_N:
+            raise RecordingError(f"a step is at most {STEP_MAX_S:g} s, or {STEP_MAX_N} messages; seek goes further")
         self._need("step", "paused")
         if self._epochs is not None and not self._epochs.stepping:
             self._reopen(stepping=True)
-        upto_ns = self._position_ns() + int(seconds * 1e9)
+        upto_ns = min(self._position_ns() + int(seconds * 1e9), self.span.end_ns)
         while (one := self._look(patient=True)) is not None and (messages > 0 or one.item.time_ns <= upto_ns):
             if not self._may_go_on():
                 break  # the bus is full: the next step goes on from here
-            while self._begins_epoch(one) and not self._follow_epoch(one):
-                self._feed.wait(READING_S)
+            if self._begins_epoch(one):
+                if not self._follow_epoch(one):
+                    self._feed.wait(READING_S)
+                continue  # it may have been a stray
             self._send(one, self._now_s())
             messages -= one.item.topic != CONTROL
             if seconds <= 0 and messages <= 0:
@@ -291,6 +300,7 @@ class Player:
             return 0.0 if self._follow_epoch(one) else READING_S
         due_s = self._schedule.due_s(one.item.time_ns, self._tick.began_ns(one))
         if now_s < due_s:
+            self.held_back = False
             return due_s - now_s
         ahead = self._epochs is not None and self._epochs.ahead(one)
         self.held_back = one.item.topic != CONTROL and (ahead or not self._may_go_on())
@@ -466,33 +476,8 @@ class Player:
 
     def state(self) -> PlayerState:
         """Return where it stands."""
-        schedule, span = self._schedule, self.span
-        return PlayerState(
-            recording=self.recording.path.name[:200],
-            phase=self.phase,
-            clock_ms=min(self.position_ns, span.end_ns) // NS_PER_MS,
-            from_ms=span.start_ns // NS_PER_MS,
-            to_ms=span.end_ns // NS_PER_MS,
-            speed=schedule.speed,
-            reached=round(schedule.reached(self._now_s()), 3) if self.phase == "playing" else 0.0,
-            loop_ms=None if span.loop_ns is None else (span.loop_ns[0] // NS_PER_MS, span.loop_ns[1] // NS_PER_MS),
-            original_time=self.original_time,
-            timing_p99_ms=round(1000 * schedule.late_s(0.99), 3),
-            slowed_s=round(schedule.slowed_s, 3),
-            sent_n=self.sent_n,
-            moved_by=self.moved_by,
-            note=self._note()[:1000],
-        )
+        return state_of(self, self._schedule, self._now_s(), self._feed.damages, self._sieve.left_out_n)
 
     def _need(self, what: str, phase: PlayerPhase) -> None:
         if self.phase != phase:
             raise RecordingError(f"{what} is not possible: the player is {self.phase}, not {phase}")
-
-    def _note(self) -> str:
-        damages, left_out_n = self._feed.damages, self._sieve.left_out_n
-        notes = {
-            "waits for the bus or its readers": self.held_back,
-            f"{len(damages)} damaged parts are left out, the first: {damages[0].reason if damages else ''}": damages,
-            f"{left_out_n} messages that cannot be of what is played are left out": left_out_n,
-        }
-        return "; ".join(text for text, holds in notes.items() if holds)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pydantic
 
-from twin.bus.base import Bus
+from twin.bus.base import Bus, Record
 from twin.errors import MessageInvalid, RecordingInvalid, RunError
 from twin.events.control import RunControl
 from twin.events.head import decode_model
@@ -24,6 +24,7 @@ from twin.run import Clock, Heads, ReplayOwner, RunPlan, Tenure
 from twin.run.tenure import Answer
 
 LISTEN_EVERY_MS = 50
+HURRY_MS = 60_000
 OUT_OF_STEP_MS = 1000  # a wall clock that is set back is not waited for
 
 
@@ -68,7 +69,7 @@ def plan_from(recording: Recording, choice: Choice, speed: float) -> RunPlan | N
 
 def _refuse_without_a_run(recording: Recording, choice: Choice) -> None:
     """Refuse messages of a run that nothing is told of: their heads could not be made those of the replay."""
-    ours = [topic for topic in sorted(choice.topics_of(recording.counts)) if topic in BY_NAME]
+    ours = [topic for topic in sorted(choice.topics_of(recording)) if topic in BY_NAME]
     headed = [topic for topic in ours if any(told_of(item).lineage for item in recording.items(topics={topic}))]
     if headed:
         raise RecordingInvalid(
@@ -124,7 +125,11 @@ def rehearse(recording: Recording, choice: Choice, span: Range) -> tuple[Counter
     try:
         player.play()
         while player.phase != "ended":
-            wait.wait(player.turn())
+            wait_s = player.turn()
+            if player.held_back:
+                clock.hurry()
+            else:
+                wait.wait(wait_s)
     finally:
         player.close()
     return nowhere.counts, nowhere.sizes
@@ -143,7 +148,7 @@ class _Nowhere:
 
 
 class _Hurry:
-    """A wall clock on which a millisecond passes whenever somebody looks: nobody waits for it."""
+    """A wall clock that nobody waits for: display time keeps to it."""
 
     def __init__(self) -> None:
         self._ms = 0
@@ -151,6 +156,9 @@ class _Hurry:
     def now_ms(self) -> int:
         self._ms += 1
         return self._ms
+
+    def hurry(self) -> None:
+        self._ms += HURRY_MS
 
 
 class Replay:
@@ -168,6 +176,11 @@ class Replay:
         Do what is asked of a replay and a player alone cannot do.
     stays
         Wait at the end for what people ask.
+
+    Attributes
+    ----------
+    unanswered
+        What was asked and ordered while the run passed to somebody else in this process, once it is closed.
     """
 
     def __init__(
@@ -180,6 +193,7 @@ class Replay:
         self._answers: list[Answer] = []
         self._stays = stays
         self._handed_over = False
+        self.unanswered: list[Record] = []
         self.tenure: Tenure | None = None
         self._steering: Steering | None = None
         if self.owner is not None:
@@ -262,8 +276,7 @@ class Replay:
         player = self.player
         if time_ns is not None:
             player.seek(time_ns)
-        if player.phase in ("playing", "seeking"):
-            player.pause()
+        player.stand()
         while player.phase == "seeking":
             player.turn()
             self.renew()
@@ -283,9 +296,15 @@ class Replay:
     def leave(self) -> None:
         """Stop playing and reading requests; the lease stays as it is."""
         self.player.close()
-        if self._steering is not None:
-            self._steering.close()
-            self._steering = None
+        if self._steering is None:
+            return
+        rest = self._steering.read_rest()
+        if self._handed_over:
+            self.unanswered = rest
+        else:
+            self._answers += self._steering.refuse(rest)
+        self._steering.close()
+        self._steering = None
 
     def _is_due(self, now_ms: int) -> bool:
         return self.tenure is not None and not 0 < self.tenure.due_ms - now_ms <= OUT_OF_STEP_MS

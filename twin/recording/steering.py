@@ -1,7 +1,7 @@
 """What is asked of a replay over the bus: ``run.requests`` to its player, and commands that no plant carries out."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from twin.bus.base import Bus, Record
@@ -66,7 +66,8 @@ class Steering:
         self._owner = owner
         self._heads = heads
         self._handlers = handlers
-        self._left = False  # what is asked from here on is not for this player
+        self._rest: list[Record] = []  # what came once the run had passed to somebody else
+        self._left = False
         self._requests = full_name("run.requests", namespace)
         self._reader = bus.read([self._requests, full_name("commands", namespace)], start="end")
 
@@ -75,26 +76,47 @@ class Steering:
         answers: list[Answer] = []
         while records := self._reader.poll(0.0):
             for record in records:
-                if record.topic == self._requests:
+                if self._left:
+                    self._rest.append(record)
+                elif record.topic == self._requests:
                     answers += self._request(record)
-                elif not self._left:  # whoever comes next has read it, too
+                else:
                     self._refuse(record)
+        return answers
+
+    def read_rest(self) -> list[Record]:
+        """Return what has come, and will not be carried out here any more."""
+        self._left = True
+        self.carry_out()
+        return self._rest
+
+    def refuse(self, rest: Iterable[Record]) -> list[Answer]:
+        """Refuse what came too late; return the answers that are owed."""
+        answers: list[Answer] = []
+        for record in rest:
+            if record.topic != self._requests:
+                self._refuse(record)
+            elif (request := self._read(record)) is not None:
+                answers.append((request.id, "this replay is over: ask whatever runs next"))
         return answers
 
     def close(self) -> None:
         """Stop reading."""
         self._reader.close()
 
-    def _request(self, record: Record) -> list[Answer]:
+    def _read(self, record: Record) -> RunRequest | None:
         try:
-            _, request = decode_model(record.value, BY_NAME["run.requests"].schema_id, RunRequest)
+            return decode_model(record.value, BY_NAME["run.requests"].schema_id, RunRequest)[1]
         except MessageInvalid as exc:
             logger.warning("request=invalid offset=%d reason=%s", record.offset, exc)
             letter = dead_letter("run.requests", record.partition, record.offset, record.value or b"", str(exc))
             self._publish("dead.letter", "player/run.requests", letter)
+            return None
+
+    def _request(self, record: Record) -> list[Answer]:
+        request = self._read(record)
+        if request is None:
             return []
-        if self._left:
-            return [(request.id, "the run passes to somebody else: ask again")]
         try:
             self._carry_out(request.verb, request.params)
         except (RecordingError, RunError) as exc:

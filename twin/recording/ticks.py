@@ -25,8 +25,10 @@ class CurrentTick:
         return self.began_at_ns if same else None
 
     def is_left_by(self, one: Told) -> bool:
-        """Tell whether a message is a frame of a later tick."""
-        return one.frame and (one.lineage != self.lineage or one.tick > self.tick)
+        """Tell whether a message is a frame of a later tick, or of a later epoch."""
+        if not one.frame or one.lineage is None or self.lineage is None:
+            return False
+        return (*one.lineage, one.tick) > (*self.lineage, self.tick)
 
     def is_far_before(self, one: Told) -> bool:
         """Tell whether a frame is of a tick that cannot have been by then: a tick takes a millisecond at least."""

@@ -1,6 +1,7 @@
 """A reader's view of the runs of a namespace: which run and epoch hold, and where a message stands."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Literal
 
 from twin.errors import MessageInvalid
@@ -101,14 +102,22 @@ class RunView:
             return epoch - self.control.epoch
         return None
 
-    def continued_at(self, run: str, epoch: int) -> int | None:
-        """Return the first tick of an epoch that continues the one before it.
+    def continues_from(self, run: str, epoch: int, known: Callable[[int], bool]) -> tuple[int, int] | None:
+        """Return the known epoch that an epoch goes on from, and the tick from which on.
 
-        None for one that does not, or that never held here. It may have ended by now: who reads a long way behind
-        meets its frames later than the next epoch's ``run.control``.
+        Between them there may be epochs without a frame, as of a change of speed in a pause; each must continue the one
+        before it. None where there was a jump, or one never held here. All of them may have ended by now: who reads a
+        long way behind meets frames later than the next epoch's ``run.control``.
         """
-        held = self._held.get((run, epoch))
-        return held[1].line.tick0 if held is not None and held[1].continues else None
+        tick: int | None = None
+        while True:
+            _, control = self._held.get((run, epoch), (0, None))
+            if control is None or not control.continues:
+                return None
+            tick = control.line.tick0 if tick is None else min(tick, control.line.tick0)
+            epoch -= 1
+            if known(epoch):
+                return epoch, tick
 
     def age_s(self, now_ms: int) -> float:
         """Return how long ago the last control message came [s]; infinite before the first."""

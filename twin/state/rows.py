@@ -164,10 +164,9 @@ class RowKeeper:
     def _begin(self, partition: Partition, lineage: Lineage) -> None:
         self.intake.gaps += sum(sequence.open_gaps() for sequence in partition.sequences.values())
         run, epoch = lineage
-        continues_at = self._view.continued_at(run, epoch)
-        # Only the epoch right after the one that this partition knows can continue it: between them there may have
-        # been a jump.
-        if continues_at is not None and partition.lineage == (run, epoch - 1):
+        goes_on = self._view.continues_from(run, epoch, lambda before: partition.lineage == (run, before))
+        if goes_on is not None:
+            _, continues_at = goes_on
             for array in partition.arrays:
                 self.state.turn_back(array, continues_at)
             partition.begin(lineage, continues_at=continues_at)

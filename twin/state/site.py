@@ -188,11 +188,11 @@ class SiteKeeper:
         if book is None:
             arrays = self._site.layout.array_count
             book = _Book(np.full(arrays, -1, dtype=np.int64), np.zeros(arrays, dtype=bool), Trends(self._layout))
-            before = self._books.get((head.run, head.epoch - 1))
+            goes_on = self._view.continues_from(*lineage, lambda epoch: (head.run, epoch) in self._books)
+            if goes_on is not None:
+                epoch, first_tick = goes_on
+                self._continue(book, self._books[head.run, epoch], first_tick)
             self._books[lineage] = book
-            continued_at = self._view.continued_at(*lineage)
-            if before is not None and continued_at is not None:
-                self._continue(book, before, continued_at)
             self._drop_old_books()
         return book
 
