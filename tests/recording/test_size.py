@@ -48,6 +48,12 @@ def test_a_run_that_has_just_begun_is_not_taken_for_a_slow_one(bus: MemoryBus) -
     assert expect(bus, select(bus.topics(), ""), T0_MS).bytes_per_h == pytest.approx(10 * 1000 * 3600, rel=0.02)
 
 
+def test_what_comes_while_it_looks_does_not_count(bus: MemoryBus) -> None:
+    fill(bus, "telemetry.grid", 1000)
+    bus.publish("telemetry.grid", NOISE.randbytes(90_000), key=b"k", timestamp_ms=T0_MS + 1500)
+    assert expect(bus, select(bus.topics(), ""), T0_MS).bytes_per_h == pytest.approx(10 * 1000 * 3600, rel=0.02)
+
+
 def test_where_nothing_comes_it_is_what_was_measured_or_unknown(bus: MemoryBus) -> None:
     fill(bus, "telemetry.grid", 1000)
     later_ms = T0_MS + 60_000
