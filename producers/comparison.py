@@ -141,7 +141,7 @@ def compare(
         on_refusal = refused.append if added else None
         run_on(plant, orders, steps, rebuilt.control.dt_s, tally.observe, refused=on_refusal)
         columns[name] = tally.figures()
-        commands_n[name] = _commands_n(orders) - _commands_n(refused)
+        commands_n[name] = _commands_n(order for order in orders if order.tick < steps) - _commands_n(refused)
         if name == RECORDED and to_tick in rebuilt.line and not added:
             error = compared(plant, recording, rebuilt.line[to_tick])
     return Comparison(

@@ -26,6 +26,7 @@ SNAPSHOT_EVERY_S = 60.0
 CLOSE_FLUSH_S = 5.0
 TOLD_EVERY_MS = 600_000  # of a run that stands, before the topic forgets
 REACHED_OVER_N = 5
+OVER = "the run is over"
 
 
 class Loop:
@@ -163,8 +164,9 @@ class Loop:
         now_ms = self._clock.now_ms()  # a way back takes its time
         self._orders.gather()
         moves = self.owner.state == "running" or self._steps_left > 0
-        if not moves and self.owner.state != "ended":
-            self._orders.refuse_commands(self.plant, max(self.owner.last_ts, self.owner.line.ts0))
+        if not moves:
+            state = self.owner.state
+            self._refuse_commands(OVER if state == "ended" else f"the run is {state}: resume it first")
         ticked = moves and self._turn_tick(now_ms)
         if self.owner.catch_up(now_ms):
             self._say(now_ms)
@@ -198,6 +200,9 @@ class Loop:
         """End the run, free the lease, stop listening; a lease that was lost is another's, and not ours to free."""
         if self.owner.run and self.owner.state != "ended" and not self._tenure.lost:
             self.owner.end()
+            # What was taken over from somebody, or gathered for the next tick, is owed an answer.
+            self._refuse_commands(OVER)
+            self._answers += self._requests.refuse(OVER)
             self._say(self._clock.now_ms())
         self._orders.close()
         self._requests.close()
@@ -206,6 +211,9 @@ class Loop:
             self._bus.flush(CLOSE_FLUSH_S)
         except BusError as exc:
             logger.warning("close=unsent run=%s reason=%s", self.owner.run, exc)  # its lease runs out by itself
+
+    def _refuse_commands(self, reason: str) -> None:
+        self._orders.refuse_commands(self.plant, max(self.owner.last_ts, self.owner.line.ts0), reason)
 
     def go_back(self, tick: int) -> None:
         """Rebuild the plant as after a tick, and go on from there in a new epoch.

@@ -80,14 +80,14 @@ class Orders:
         while records := self._reader.poll(0.0):
             self._waiting += records
 
-    def refuse_commands(self, plant: Plant, ts: int) -> None:
-        """Answer the commands that have come while the run stands still; injects wait for it to go on."""
+    def refuse_commands(self, plant: Plant, ts: int, reason: str) -> None:
+        """Answer the commands that have come and cannot be carried out; injects wait."""
         waiting, self._waiting = self._waiting, []
         for record in waiting:
             if record.topic != self._commands:
                 self._waiting.append(record)
             elif (command := self._read(record, Command)) is not None and not self._repeated(command.id):
-                self.answer(command, plant.tick, ts, reason=f"the run is {self._owner.state}: resume it first")
+                self.answer(command, plant.tick, ts, reason=reason)
 
     def carry_out(self, plant: Plant, now_ms: int, ts: int) -> None:
         """Apply all that has been gathered to the plant, before its next step.

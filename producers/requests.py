@@ -92,6 +92,11 @@ class Requests:
         """Take over what somebody else in this process has read, and left to us."""
         self._unanswered = list(unanswered)
 
+    def refuse(self, reason: str) -> list[tuple[str, str | None]]:
+        """Refuse what was left to us and not carried out; return the answers that are owed."""
+        left, self._unanswered = self._unanswered, []
+        return [(request.id, reason) for record in left if (request := self._read(record)) is not None]
+
     def carry_out(self, clock: Clock) -> list[tuple[str, str | None]]:
         """Do what was asked; return (id, error or None) of each request."""
         answers: list[tuple[str, str | None]] = []
@@ -105,12 +110,17 @@ class Requests:
                 answers += [] if answer is None else [answer]
         return answers
 
-    def _one(self, record: Record, now_ms: int) -> tuple[str, str | None] | None:
+    def _read(self, record: Record) -> RunRequest | None:
         try:
-            _, request = decode_model(record.value, BY_NAME["run.requests"].schema_id, RunRequest)
+            return decode_model(record.value, BY_NAME["run.requests"].schema_id, RunRequest)[1]
         except MessageInvalid as exc:
             logger.warning("request=invalid offset=%d reason=%s", record.offset, exc)
             self._publisher.dead_letter("run.requests", record, str(exc))
+            return None
+
+    def _one(self, record: Record, now_ms: int) -> tuple[str, str | None] | None:
+        request = self._read(record)
+        if request is None:
             return None
         try:
             _VERBS[request.verb](self, request.params, now_ms)

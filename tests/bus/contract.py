@@ -281,6 +281,18 @@ class BusContract:
         bus.publish(topic, b"2", key=b"k")
         assert reader.caught_up()
 
+    def test_a_reader_that_is_aimed_returns_all_that_is_there_by_then(self, harness: Harness, bus: Bus) -> None:
+        topic = harness.topic(2)
+        reader = bus.read([topic], start="end")
+        assert reader.read_up() == []
+        for i in range(300):
+            bus.publish(topic, b"%d" % i, key=b"k", partition=i % 2)
+        bus.flush()
+        reader.aim()
+        assert not reader.caught_up()
+        assert sorted(int(record.value or b"") for record in reader.read_up()) == list(range(300))
+        assert reader.caught_up()
+
     # -- retention and compaction
 
     def test_retention_takes_the_oldest_beyond_its_bytes(self, harness: Harness, bus: Bus) -> None:

@@ -78,6 +78,9 @@ class Slow(Reader):
     def caught_up(self) -> bool:
         return self.left <= 0
 
+    def aim(self) -> None:
+        """Keep the goal."""
+
     def close(self) -> None:
         """Hold nothing."""
 

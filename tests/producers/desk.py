@@ -1,13 +1,16 @@
 """Someone who replays recordings, takes them over, and gives commands; the clock moves when something waits for it."""
 
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from producers.comparison import Comparison
 from producers.host import Host, Source, Watcher
+from tests.producers.recorded import PLAN, SITE
 from tests.recording.stage import NOW_MS, RUN, Clocks
 from twin.bus.base import Record
 from twin.bus.memory import MemoryBus
@@ -71,6 +74,10 @@ class Desk:
             heard += records
         self.came += heard
         return heard
+
+    def read(self) -> None:
+        while records := self._reader.poll(0.0):
+            self.came += records
 
     def turn(self, source: Source) -> None:
         wait_s = source.turn()
@@ -170,6 +177,27 @@ class Running:
         for control in self.said:
             last[control.run, control.kind] = control.state
         return [(run, kind, state) for (run, kind), state in last.items()]
+
+
+@contextmanager
+def desk_with(recorded: Path, folder: Path) -> Iterator[Desk]:
+    """Have a desk of a site, and ``run.mcap`` in its folder of recordings."""
+    desk = Desk(folder, SITE)
+    (folder / "recordings").mkdir()
+    shutil.copy(recorded, folder / "recordings" / "run.mcap")
+    yield desk
+    desk.bus.close()
+
+
+@contextmanager
+def plant_running(desk: Desk) -> Iterator[Running]:
+    """Let the host of a desk run a plant, and whatever is asked to follow it; in the end all must be well."""
+    running = Running(desk, desk.host.begin(PLAN, SITE))
+    running.until(lambda control: control.settled_tick >= 2)
+    yield running
+    running.stop.set()
+    running.ends()
+    assert running.error is None
 
 
 def at_ms(path: Path, seconds: float) -> int:

@@ -150,6 +150,11 @@ def test_the_error_of_the_model_is_told_and_refuses_nothing(
     assert told.lines()[-1].startswith("model against the recorded tick 259: largest difference 7 resolutions")
 
 
+def test_orders_after_the_last_tick_do_not_count(somebody_acted: Path) -> None:
+    told, _ = compared(somebody_acted, [CURE, START], to_tick=72)
+    assert told.commands_n == {"recorded": 1, "yours": 1, "none": 0}
+
+
 def test_beyond_the_end_of_the_recording_the_model_cannot_be_compared(nobody_acted: Path) -> None:
     told, _ = compared(nobody_acted, [LATER], to_tick=TURNS + 20)
     assert told.model_error is None

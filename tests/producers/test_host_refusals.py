@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from producers.host import Source, Wish
-from tests.producers.desk import Desk, Running, at_ms
+from tests.producers.desk import Desk, Running, at_ms, desk_with, plant_running
 from tests.producers.recorded import PLAN, SITE, record
 from tests.recording.files import write
 from tests.recording.stage import FACTS, seconds
@@ -39,28 +39,21 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def desk(tmp_path: Path, recorded: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path, SITE)
-    folder = tmp_path / "recordings"
-    folder.mkdir()
-    shutil.copy(recorded, folder / "run.mcap")
-    write(folder / "own.mcap", seconds(0, 30), **OWN)
-    write(folder / "other.mcap", seconds(0, 9), **(OWN | {"site_crc": "ffffffff"}))
-    write(folder / "seed.mcap", seconds(0, 9), **(OWN | {"seed": "-1"}))
-    write(folder / "dt.mcap", seconds(0, 9), **(OWN | {"dt_s": "0"}))
-    (folder / "broken.mcap").write_bytes(b"x" * 100)
-    (folder / "cut.mcap").write_bytes((folder / "own.mcap").read_bytes()[:-100])
-    yield desk
-    desk.bus.close()
+    with desk_with(recorded, tmp_path) as desk:
+        folder = tmp_path / "recordings"
+        write(folder / "own.mcap", seconds(0, 30), **OWN)
+        write(folder / "other.mcap", seconds(0, 9), **(OWN | {"site_crc": "ffffffff"}))
+        write(folder / "seed.mcap", seconds(0, 9), **(OWN | {"seed": "-1"}))
+        write(folder / "dt.mcap", seconds(0, 9), **(OWN | {"dt_s": "0"}))
+        (folder / "broken.mcap").write_bytes(b"x" * 100)
+        (folder / "cut.mcap").write_bytes((folder / "own.mcap").read_bytes()[:-100])
+        yield desk
 
 
 @pytest.fixture
 def running(desk: Desk) -> Iterator[Running]:
-    running = Running(desk, desk.host.begin(PLAN, SITE))
-    running.until(lambda control: control.settled_tick >= 2)
-    yield running
-    running.stop.set()
-    running.ends()
-    assert running.error is None
+    with plant_running(desk) as running:
+        yield running
 
 
 def play(running: Running, name: str, **params: object) -> RunControl:

@@ -1,6 +1,5 @@
 """The host at work, in a thread as in a process: one thing after the other, and a stop at any moment."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import producers.host
 from producers.host import Source, Wish
 from producers.loop import Loop
 from producers.takeover import Takeover, take_over
-from tests.producers.desk import Desk, Running, at_ms
+from tests.producers.desk import Desk, Running, at_ms, desk_with, plant_running
 from tests.producers.recorded import PLAN, SITE, command, record
 from twin.events.control import RunControl
 from twin.recording.choice import Choice
@@ -27,21 +26,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def desk(tmp_path: Path, recorded: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path, SITE)
-    (tmp_path / "recordings").mkdir()
-    shutil.copy(recorded, tmp_path / "recordings" / "run.mcap")
-    yield desk
-    desk.bus.close()
+    with desk_with(recorded, tmp_path) as desk:
+        yield desk
 
 
 @pytest.fixture
 def running(desk: Desk) -> Iterator[Running]:
-    running = Running(desk, desk.host.begin(PLAN, SITE))
-    running.until(lambda control: control.settled_tick >= 2)
-    yield running
-    running.stop.set()
-    running.ends()
-    assert running.error is None
+    with plant_running(desk) as running:
+        yield running
     assert all(state == "ended" for _, kind, state in running.lives() if kind == "live"), running.lives()
 
 

@@ -165,6 +165,20 @@ def test_what_is_asked_while_the_plant_is_rebuilt_is_answered_once(
     loop.close()
 
 
+def test_what_was_asked_meanwhile_is_answered_where_the_plant_never_runs(desk: Desk, incident: Path) -> None:
+    replay = desk.host.replay(Wish(incident, Choice(instructor=True), speed=0, paused=True, stays=True))
+    desk.turn(replay)
+    desk.host.take_over(replay, at_ms(incident, T_S) * NS_PER_MS)
+    request = desk.ask("pause")
+    desk.command("chiller.reset", "cooling-2")
+    loop = desk.go_on(replay)
+    assert isinstance(loop, Loop)
+    loop.close()  # it was told to stop before its first turn
+    desk.read()
+    assert desk.answer(request) == "the run is over"
+    assert [(result.accepted, result.reason) for result in results(desk)] == [(False, "the run is over")]
+
+
 def results(desk: Desk) -> list[CommandResult]:
     told = [decode_model(r.value, "command_results/1", CommandResult)[1] for r in desk.came if r.topic == RESULTS]
     return [result for result in told if result.by == "trainee"]

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +14,18 @@ import httpx2
 import orjson
 import pytest
 
+from producers.differences import Difference
+from producers.host import Host, Wish
+from producers.rebuild import check
 from tests.stack.servers.influx import Influx
 from tests.stack.servers.kafka import Kafka
 from tests.stack.test_processes import results
 from tests.stack.theatre import Theatre, Verb
-from twin.events.control import Command
+from twin.events.control import Command, RunRequest
 from twin.events.head import Head, split
+from twin.recording.choice import Choice
 from twin.recording.reader import Recording
+from twin.run import SystemClock
 
 SECONDS = 60.0
 SEEN_TICKS = 20
@@ -180,3 +187,46 @@ def test_what_was_recorded_without_an_instructor_cannot_be_taken_over(theatre: T
     assert refused.log().startswith("colossus: no-snapshot: ")
     assert refused.log().count("\n") == 1
     theatre.until(lambda: theatre.control.state == "ended", SECONDS, "the replay has ended its run")
+
+
+def test_what_is_asked_while_the_plant_is_rebuilt_is_answered_once(
+    theatre: Theatre, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [RunRequest(id=str(uuid.uuid4()), verb="snapshot", by="test", params={}) for _ in range(3)]
+    ordered: list[str] = []
+
+    def check_while_people_ask(*told: Any) -> Difference:
+        for request in asked:
+            theatre.send("run.requests", theatre.control.run, request)
+            command = Command(
+                id=str(uuid.uuid4()), run=theatre.control.run, verb="cdu.select_pump", unit="cdu-R0007",
+                params={"pump": "B"}, by="test", expires_ms=theatre.now_ms() + 30_000,
+            )  # fmt: skip
+            theatre.send("commands", command.unit, command)
+            ordered.append(command.id)
+        return check(*told)
+
+    monkeypatch.setattr("producers.takeover.check", check_while_people_ask)
+    host = Host(
+        theatre.bus, theatre.namespace, folder=tmp_path, name="test", clock=SystemClock(), now_s=time.monotonic,
+        gate=lambda _: True,
+    )  # fmt: skip
+    wish = Wish(recordings / "pump-degraded.mcap", Choice(instructor=True), paused=True, stays=True)
+    stop = threading.Event()
+    hosting = threading.Thread(target=host.run, args=(host.replay(wish), stop), name="host", daemon=True)
+    hosting.start()
+    try:
+        theatre.until(lambda: theatre.control.state == "paused", SECONDS, "it stands")
+        with Recording(wish.path) as recording:
+            at_ms = recording.start_ns // 10**6 + 130_000
+        assert theatre.ask("takeover", ts=at_ms).error is None
+        theatre.until(lambda: results(theatre).keys() >= set(ordered), SECONDS, "the commands are answered")
+        theatre.run_ticks(2)
+    finally:
+        stop.set()
+        hosting.join(SECONDS)
+    answers = [(control.answers, control.error) for control in theatre.controls if control.answers is not None]
+    assert [answer for answer in answers if answer[0] in {request.id for request in asked}] == [
+        (request.id, None) for request in asked
+    ]
+    assert [len(results(theatre)[order]) for order in ordered] == [1, 1, 1]

@@ -48,14 +48,18 @@ class Reader(ABC):
 
     @abstractmethod
     def caught_up(self) -> bool:
-        """Tell whether the reader has returned all that the topics held when it began."""
+        """Tell whether the reader has returned all that the topics held when it began, or was aimed last."""
+
+    @abstractmethod
+    def aim(self) -> None:
+        """Let it be caught up only when it has returned all that the topics hold now."""
 
     @abstractmethod
     def close(self) -> None:
         """Stop reading."""
 
     def read_up(self, timeout_s: float = 10.0) -> list[Record]:
-        """Return all that the topics held when the reader began.
+        """Return all that the topics held when the reader began, or was aimed last.
 
         Raises
         ------

@@ -97,6 +97,7 @@ class KafkaReader(Reader):
         self._consumer = KafkaConsumer(**options)
         partitions = [TopicPartition(*place) for place in places]
         self._consumer.assign(partitions)
+        self._partitions = partitions
         begins, ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
         first = begins
         if start == "end":
@@ -111,6 +112,10 @@ class KafkaReader(Reader):
     def poll(self, timeout_s: float = 0.0, *, limit: int = 1000) -> list[Record]:
         with self._translated():
             return _polled(self._consumer, timeout_s, limit)
+
+    def aim(self) -> None:
+        with self._translated():
+            self._goal = dict(self._consumer.end_offsets(self._partitions))
 
     def caught_up(self) -> bool:
         with self._translated():

@@ -286,6 +286,10 @@ class MemoryReader(_Poller, Reader):
                 records = self._take(limit)
             return records
 
+    def aim(self) -> None:
+        with self._ready:
+            self._goal = {place: self._bus.logs(place.topic)[place.partition].end for place in self._goal}
+
     def caught_up(self) -> bool:
         with self._ready:
             return all(self._cable.positions[place] >= end for place, end in self._goal.items())

@@ -1,6 +1,7 @@
 """A replay as a run of a namespace: lease, requests, and the player between them."""
 
 import json
+import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 import pydantic
 
 from twin.bus.base import Bus, Record
-from twin.errors import MessageInvalid, RecordingInvalid, RunError
+from twin.errors import BusError, MessageInvalid, RecordingInvalid, RunError
 from twin.events.control import RunControl
 from twin.events.head import decode_model
 from twin.events.topics import BY_NAME
@@ -22,6 +23,8 @@ from twin.recording.span import Range
 from twin.recording.steering import Handlers, Steering
 from twin.run import Clock, Heads, ReplayOwner, RunPlan, Tenure
 from twin.run.tenure import Answer
+
+logger = logging.getLogger(__name__)
 
 LISTEN_EVERY_MS = 50
 HURRY_MS = 60_000
@@ -259,7 +262,7 @@ class Replay:
         self.leave()
         if self.owner is None or self.tenure is None:
             return
-        if not (self.tenure.lost or self._handed_over) and self.owner.epoch >= 0:
+        if self._is_ours and not self._handed_over:
             self.owner.end()
             self._say(self._clock.now_ms())
         self.tenure.close()
@@ -298,13 +301,22 @@ class Replay:
         self.player.close()
         if self._steering is None:
             return
-        rest = self._steering.read_rest()
-        if self._handed_over:
-            self.unanswered = rest
-        else:
-            self._answers += self._steering.refuse(rest)
-        self._steering.close()
-        self._steering = None
+        steering, self._steering = self._steering, None
+        try:
+            if self._handed_over:
+                self.unanswered = steering.read_rest()
+            elif self._is_ours:
+                self._answers += steering.refuse_rest()
+        except BusError as exc:
+            logger.warning("replay=left_unread reason=%s", exc)
+        finally:
+            steering.close()
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the run was begun, and nobody else has it."""
+        begun = self.owner is not None and self.owner.epoch >= 0
+        return begun and self.tenure is not None and not self.tenure.lost
 
     def _is_due(self, now_ms: int) -> bool:
         return self.tenure is not None and not 0 < self.tenure.due_ms - now_ms <= OUT_OF_STEP_MS

@@ -1,7 +1,7 @@
 """What is asked of a replay over the bus: ``run.requests`` to its player, and commands that no plant carries out."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twin.bus.base import Bus, Record
@@ -16,6 +16,8 @@ from twin.run import Heads, ReplayOwner
 from twin.run.tenure import Answer
 
 logger = logging.getLogger(__name__)
+
+REST_S = 2.0  # well within a lease
 
 
 class Handlers(Protocol):
@@ -85,15 +87,24 @@ class Steering:
         return answers
 
     def read_rest(self) -> list[Record]:
-        """Return what has come, and will not be carried out here any more."""
+        """Return all that is on the bus by now, and will not be carried out here.
+
+        Raises
+        ------
+        BusError
+            It did not come.
+        """
         self._left = True
-        self.carry_out()
+        self._reader.aim()  # a single look is not all of it: Kafka sends what it is asked for a little later
+        self._rest += self._reader.read_up(REST_S)
         return self._rest
 
-    def refuse(self, rest: Iterable[Record]) -> list[Answer]:
-        """Refuse what came too late; return the answers that are owed."""
+    def refuse_rest(self) -> list[Answer]:
+        """Refuse what has come too late; return the answers that are owed."""
+        self._left = True
+        self.carry_out()
         answers: list[Answer] = []
-        for record in rest:
+        for record in self._rest:
             if record.topic != self._requests:
                 self._refuse(record)
             elif (request := self._read(record)) is not None:
