@@ -124,13 +124,16 @@ def compare(
     """
     site, steps = rebuilt.plant.site, to_tick + 1
     first = restore(rebuilt.start, site=site)
-    added = [one for one in yours if isinstance(one, TimedInject) and one not in rebuilt.to_come]
+    future, to_come, yours = (
+        [one for one in orders if one.tick < steps] for orders in (rebuilt.future, rebuilt.to_come, yours)
+    )
+    added = [one for one in yours if isinstance(one, TimedInject) and one not in to_come]
     wanted: dict[str, tuple[bool, Sequence[Action]]] = {
-        RECORDED: (first.automatic_operator, [*rebuilt.future, *added]),
+        RECORDED: (first.automatic_operator, [*future, *added]),
         YOURS: (automatic_operator, yours),
     }
-    if _commands_n(rebuilt.future) or first.automatic_operator != automatic_operator:
-        wanted[NONE] = (automatic_operator, [*rebuilt.to_come, *added])
+    if _commands_n(future) or first.automatic_operator != automatic_operator:
+        wanted[NONE] = (automatic_operator, [*to_come, *added])
     columns, commands_n, error = {}, {}, None
     for name, (by_itself, orders) in wanted.items():
         plant = restore(rebuilt.start, site=site)
@@ -141,7 +144,7 @@ def compare(
         on_refusal = refused.append if added else None
         run_on(plant, orders, steps, rebuilt.control.dt_s, tally.observe, refused=on_refusal)
         columns[name] = tally.figures()
-        commands_n[name] = _commands_n(order for order in orders if order.tick < steps) - _commands_n(refused)
+        commands_n[name] = _commands_n(orders) - _commands_n(refused)
         if name == RECORDED and to_tick in rebuilt.line and not added:
             error = compared(plant, recording, rebuilt.line[to_tick])
     return Comparison(

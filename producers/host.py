@@ -395,7 +395,7 @@ class Host:
         loop = self.loop(made.plan, site)
 
         # What is asked while the plant is rebuilt is read by the replay, and what comes from now on by the loop, too.
-        self._next = lambda: _begun(loop, lambda: loop.resume(made.left, replay.unanswered))
+        self._next = lambda: _go_on(made, loop, replay)
         self._made = (made, loop)
         replay.hand_over()
         self._on_takeover(made)
@@ -449,6 +449,14 @@ def _begun(loop: Loop, begin: Callable[[], None]) -> Loop:
         begin()
         undo.pop_all()
     return loop
+
+
+def _go_on(made: Takeover, loop: Loop, replay: Replay) -> Loop:
+    try:
+        return _begun(loop, lambda: loop.resume(made.left, replay.unanswered))
+    except RunError:
+        logger.warning("takeover=not_begun run=%s unanswered_n=%d", made.run, len(replay.unanswered))
+        raise
 
 
 def _site_of(plan: RunPlan) -> Site:

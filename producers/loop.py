@@ -164,9 +164,9 @@ class Loop:
         now_ms = self._clock.now_ms()  # a way back takes its time
         self._orders.gather()
         moves = self.owner.state == "running" or self._steps_left > 0
-        if not moves:
-            state = self.owner.state
-            self._refuse_commands(OVER if state == "ended" else f"the run is {state}: resume it first")
+        if not moves and self.owner.state != "ended":
+            reason = f"the run is {self.owner.state}: resume it first"
+            self._orders.refuse_commands(self.plant, self._last_ts, reason)
         ticked = moves and self._turn_tick(now_ms)
         if self.owner.catch_up(now_ms):
             self._say(now_ms)
@@ -198,22 +198,36 @@ class Loop:
 
     def close(self) -> None:
         """End the run, free the lease, stop listening; a lease that was lost is another's, and not ours to free."""
-        if self.owner.run and self.owner.state != "ended" and not self._tenure.lost:
-            self.owner.end()
-            # What was taken over from somebody, or gathered for the next tick, is owed an answer.
-            self._refuse_commands(OVER)
-            self._answers += self._requests.refuse(OVER)
-            self._say(self._clock.now_ms())
-        self._orders.close()
-        self._requests.close()
-        self._tenure.close()
+        try:
+            if self._tenure.is_ours(self._clock.now_ms()):
+                self._end()
+        except LeaseLost as exc:
+            logger.warning("close=not_ended run=%s reason=%s", self.owner.run, exc)
+        finally:
+            self._orders.close()
+            self._requests.close()
+            self._tenure.close()
         try:
             self._bus.flush(CLOSE_FLUSH_S)
         except BusError as exc:
             logger.warning("close=unsent run=%s reason=%s", self.owner.run, exc)  # its lease runs out by itself
 
-    def _refuse_commands(self, reason: str) -> None:
-        self._orders.refuse_commands(self.plant, max(self.owner.last_ts, self.owner.line.ts0), reason)
+    def _end(self) -> None:
+        """End the run, if that was not asked for; what was asked and ordered, and will not be done, is refused."""
+        is_news = self.owner.state != "ended"
+        if is_news:
+            self.owner.end()
+        try:
+            self._answers += self._requests.refuse_rest(OVER)
+            self._orders.refuse_rest(self.plant, self._last_ts, OVER)
+        except BusError as exc:
+            logger.warning("close=unanswered run=%s reason=%s", self.owner.run, exc)
+        if is_news or self._answers:
+            self._say(self._clock.now_ms())
+
+    @property
+    def _last_ts(self) -> int:
+        return max(self.owner.last_ts, self.owner.line.ts0)
 
     def go_back(self, tick: int) -> None:
         """Rebuild the plant as after a tick, and go on from there in a new epoch.
@@ -242,8 +256,8 @@ class Loop:
 
     def _tell_of(self, reference: SnapshotReference) -> None:
         self._next_told_ms = self._clock.now_ms() + TOLD_EVERY_MS
-        ts = max(self.owner.last_ts, self.owner.line.ts0)
-        self._publisher.message("instructor.snapshots", self.owner.run, reference, tick=self.owner.tick, ts=ts)
+        tick, ts = self.owner.tick, self._last_ts
+        self._publisher.message("instructor.snapshots", self.owner.run, reference, tick=tick, ts=ts)
 
     def step(self, ticks: int, now_ms: int) -> None:
         """Let so many ticks come while the run stands, one in each turn."""
@@ -297,8 +311,7 @@ class Loop:
 
     def _tick(self, now_ms: int) -> None:
         plan = self.owner.plan
-        next_ts = max(self.owner.last_ts, self.owner.line.ts0)
-        self._orders.carry_out(self.plant, now_ms, next_ts)
+        self._orders.carry_out(self.plant, now_ms, self._last_ts)
         step(self.plant, plan.dt_s)
         ts = self.owner.did_tick()
         self._orders.operator_acted(self.plant, ts)

@@ -87,7 +87,16 @@ class Orders:
             if record.topic != self._commands:
                 self._waiting.append(record)
             elif (command := self._read(record, Command)) is not None and not self._repeated(command.id):
-                self.answer(command, plant.tick, ts, reason=reason)
+                self.answer(command, plant.tick, ts, reason=self._wrong_run(command) or reason)
+
+    def refuse_rest(self, plant: Plant, ts: int, reason: str) -> None:
+        """Answer all that has come by now: nothing more is carried out."""
+        self._waiting += self._reader.read_rest()
+        self.refuse_commands(plant, ts, reason)
+        for record in self._waiting:
+            if (order := self._read(record, Inject)) is not None and not self._repeated(order.id):
+                self._tell_truth(order.id, order, plant, ts, self._wrong_run(order) or reason)
+        self._waiting = []
 
     def carry_out(self, plant: Plant, now_ms: int, ts: int) -> None:
         """Apply all that has been gathered to the plant, before its next step.
@@ -149,16 +158,17 @@ class Orders:
         self.answer(command, plant.tick, ts, reason=reason)
 
     def _check(self, command: Command, now_ms: int) -> None:
-        if command.run != self._owner.run:
-            raise CommandRejected(f"it is for run {command.run}, this is {self._owner.run}")
+        if reason := self._wrong_run(command):
+            raise CommandRejected(reason)
         if command.by == AUTOMATIC_OPERATOR:
             raise CommandRejected(f"it says that it is by the {AUTOMATIC_OPERATOR}, who sends none")
         if command.expires_ms <= now_ms:
             raise CommandRejected("it has expired")
 
-    def _check_run(self, order: Inject) -> None:
-        if order.run != self._owner.run:
-            raise InjectRejected(f"it is for run {order.run}, this is {self._owner.run}")
+    def _wrong_run(self, order: Command | Inject) -> str:
+        """Return what is wrong with the run of an order, or nothing."""
+        own = self._owner.run
+        return "" if order.run == own else f"it is for run {order.run}, this is {own}"
 
     def answer(self, command: Command, tick: int, ts: int, *, reason: str) -> None:
         """Say what became of a command; no reason means accepted."""
@@ -205,14 +215,14 @@ class Orders:
         order = self._read(record, Inject)
         if order is None or self._repeated(order.id):
             return
-        reason = ""
-        try:
-            self._check_run(order)
+        reason = self._wrong_run(order)
+        if not reason:
             timed = timed_inject(order, plant.tick)
-            carry_out(plant, timed)
-            self.log.append(timed)
-        except InjectRejected as exc:
-            reason = str(exc)
+            try:
+                carry_out(plant, timed)
+                self.log.append(timed)
+            except InjectRejected as exc:
+                reason = str(exc)
         self._tell_truth(order.id, order, plant, ts, reason)
 
     def _tell_truth(self, name: str, what: Inject | TimedInject, plant: Plant, ts: int, reason: str) -> None:

@@ -92,23 +92,29 @@ class Requests:
         """Take over what somebody else in this process has read, and left to us."""
         self._unanswered = list(unanswered)
 
-    def refuse(self, reason: str) -> list[tuple[str, str | None]]:
-        """Refuse what was left to us and not carried out; return the answers that are owed."""
-        left, self._unanswered = self._unanswered, []
-        return [(request.id, reason) for record in left if (request := self._read(record)) is not None]
+    def refuse_rest(self, reason: str) -> list[tuple[str, str | None]]:
+        """Refuse all that has come by now and was not carried out; return the answers that are owed."""
+        return [
+            (request.id, reason)
+            for record in self._unheard(self._reader.read_rest())
+            if (request := self._read(record)) is not None
+        ]
 
     def carry_out(self, clock: Clock) -> list[tuple[str, str | None]]:
         """Do what was asked; return (id, error or None) of each request."""
         answers: list[tuple[str, str | None]] = []
-        while records := [*self._unanswered, *self._reader.poll(0.0)]:
-            self._unanswered = []
+        while records := self._unheard(self._reader.poll(0.0)):
             for record in records:
-                if record.offset <= self._last_offset:
-                    continue  # it was left to us, and we have read it, too
-                self._last_offset = record.offset
                 answer = self._one(record, clock.now_ms())
                 answers += [] if answer is None else [answer]
         return answers
+
+    def _unheard(self, came: list[Record]) -> list[Record]:
+        """Return what was left to us, and what has come; much of it may be both."""
+        records, self._unanswered = [*self._unanswered, *came], []
+        unheard = {record.offset: record for record in records if record.offset > self._last_offset}
+        self._last_offset = max(unheard, default=self._last_offset)
+        return list(unheard.values())
 
     def _read(self, record: Record) -> RunRequest | None:
         try:

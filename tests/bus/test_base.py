@@ -102,6 +102,20 @@ def test_a_reader_that_gets_on_may_take_longer_than_it_waits(bus: MemoryBus) -> 
     assert len(with_gaps.read_up(0.5)) == 4
 
 
+def test_of_a_rest_that_does_not_come_what_came_is_returned_and_the_rest_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert len(Slow([2, 0, 3], goal=6).read_rest(0.5)) == 5
+    assert "rest=unread reason=what the bus holds did not come within 0.5 s" in caplog.text
+
+
+def test_a_rest_is_all_that_is_there_by_now(bus: MemoryBus) -> None:
+    reader = bus.read(["t"], start="end")
+    send(bus, 0, 3)
+    assert numbers(reader.read_rest()) == [0, 1, 2]
+    assert reader.read_rest() == []
+
+
 # -- the look at the topics
 
 

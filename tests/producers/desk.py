@@ -75,10 +75,6 @@ class Desk:
         self.came += heard
         return heard
 
-    def read(self) -> None:
-        while records := self._reader.poll(0.0):
-            self.came += records
-
     def turn(self, source: Source) -> None:
         wait_s = source.turn()
         self.hear()

@@ -155,6 +155,18 @@ def test_orders_after_the_last_tick_do_not_count(somebody_acted: Path) -> None:
     assert told.commands_n == {"recorded": 1, "yours": 1, "none": 0}
 
 
+def test_what_the_recording_orders_later_makes_no_column(somebody_acted: Path) -> None:
+    told, _ = compared(somebody_acted, [], to_tick=65)
+    assert told.commands_n == {"recorded": 0, "yours": 0}
+
+
+def test_what_is_broken_after_the_last_tick_does_not_count(nobody_acted: Path) -> None:
+    later = TimedInject(100, "chiller_trip", "cooling-1")
+    told, _ = compared(nobody_acted, [later], to_tick=72)
+    assert told.added_n == 0
+    assert told.model_error is not None
+
+
 def test_beyond_the_end_of_the_recording_the_model_cannot_be_compared(nobody_acted: Path) -> None:
     told, _ = compared(nobody_acted, [LATER], to_tick=TURNS + 20)
     assert told.model_error is None

@@ -174,7 +174,7 @@ def test_what_was_asked_meanwhile_is_answered_where_the_plant_never_runs(desk: D
     loop = desk.go_on(replay)
     assert isinstance(loop, Loop)
     loop.close()  # it was told to stop before its first turn
-    desk.read()
+    desk.hear()
     assert desk.answer(request) == "the run is over"
     assert [(result.accepted, result.reason) for result in results(desk)] == [(False, "the run is over")]
 

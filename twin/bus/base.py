@@ -3,12 +3,15 @@
 Names of topics and groups are full names (with the namespace); ``twin.events.topics`` makes them.
 """
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from twin.errors import BusError, UnknownTopic
 from twin.events.topics import TOPICS, Topic, full_name
+
+logger = logging.getLogger(__name__)
 
 READ_UP_POLL_S = 0.1
 
@@ -67,14 +70,33 @@ class Reader(ABC):
             It did not come within ``timeout_s`` [s] of waiting.
         """
         records: list[Record] = []
+        for came in self._up(timeout_s):
+            records += came
+        return records
+
+    def read_rest(self, timeout_s: float = 1.0) -> list[Record]:
+        """Return what the topics hold by now and has not been returned, before the reader is closed.
+
+        A single poll is not all of it: a Kafka sends what it is asked for a little later. What does not come within
+        ``timeout_s`` [s] of waiting is left, and told of.
+        """
+        records: list[Record] = []
+        try:
+            self.aim()
+            for came in self._up(timeout_s):
+                records += came
+        except BusError as exc:
+            logger.warning("rest=unread reason=%s", exc)
+        return records
+
+    def _up(self, timeout_s: float) -> Iterator[list[Record]]:
         waits_left = round(timeout_s / READ_UP_POLL_S)
         while not self.caught_up():
             came = self.poll(READ_UP_POLL_S)
-            records += came
+            yield came
             waits_left -= not came
             if waits_left < 0:
                 raise BusError(f"what the bus holds did not come within {timeout_s:g} s: look whether it is well")
-        return records
 
 
 class Member(ABC):

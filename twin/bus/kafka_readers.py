@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 Translated = Callable[[], AbstractContextManager[None]]
 FETCH_MAX_WAIT_MS = 500
 CLOSE_MS = 5_000
+AIM_MS = 1_000  # who aims is about to leave, and may hold a lease meanwhile
 HEARTBEATS_PER_SESSION = 3
 _NOT_OURS = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
@@ -115,7 +116,7 @@ class KafkaReader(Reader):
 
     def aim(self) -> None:
         with self._translated():
-            self._goal = dict(self._consumer.end_offsets(self._partitions))
+            self._goal = dict(self._consumer.end_offsets(self._partitions, timeout_ms=AIM_MS))
 
     def caught_up(self) -> bool:
         with self._translated():

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pydantic
 
 from twin.bus.base import Bus, Record
-from twin.errors import BusError, MessageInvalid, RecordingInvalid, RunError
+from twin.errors import BusError, LeaseLost, MessageInvalid, RecordingInvalid, RunError
 from twin.events.control import RunControl
 from twin.events.head import decode_model
 from twin.events.topics import BY_NAME
@@ -258,15 +258,32 @@ class Replay:
         self._handed_over = True
 
     def close(self) -> None:
-        """End the run if it is still ours, and stop listening."""
-        self.leave()
-        if self.owner is None or self.tenure is None:
+        """Stop playing; end the run, if it is still ours and passes to nobody, and stop listening."""
+        self.player.close()
+        steering, tenure = self._steering, self.tenure
+        if steering is None or tenure is None:
             return
-        if self._is_ours and not self._handed_over:
+        try:
+            if tenure.is_ours(self._clock.now_ms()):
+                self._leave(steering)
+        except LeaseLost as exc:
+            logger.warning("replay=not_ended reason=%s", exc)
+        finally:
+            steering.close()
+            tenure.close()
+            self._steering = self.tenure = None
+
+    def _leave(self, steering: Steering) -> None:
+        if self._handed_over:
+            self.unanswered = steering.read_rest()
+            return
+        try:
+            self._answers += steering.refuse_rest()
+        except BusError as exc:
+            logger.warning("replay=left_unanswered reason=%s", exc)
+        if self.owner is not None:
             self.owner.end()
-            self._say(self._clock.now_ms())
-        self.tenure.close()
-        self.tenure = None
+        self._say(self._clock.now_ms())
 
     def stand_at(self, time_ns: int | None) -> None:
         """Go to an instant, or stay, and stand there; return when it is so.
@@ -295,28 +312,6 @@ class Replay:
         now_ms = self._clock.now_ms()
         if self.tenure is not None and (self.player.news or self._is_due(now_ms)):
             self._say(now_ms)
-
-    def leave(self) -> None:
-        """Stop playing and reading requests; the lease stays as it is."""
-        self.player.close()
-        if self._steering is None:
-            return
-        steering, self._steering = self._steering, None
-        try:
-            if self._handed_over:
-                self.unanswered = steering.read_rest()
-            elif self._is_ours:
-                self._answers += steering.refuse_rest()
-        except BusError as exc:
-            logger.warning("replay=left_unread reason=%s", exc)
-        finally:
-            steering.close()
-
-    @property
-    def _is_ours(self) -> bool:
-        """Whether the run was begun, and nobody else has it."""
-        begun = self.owner is not None and self.owner.epoch >= 0
-        return begun and self.tenure is not None and not self.tenure.lost
 
     def _is_due(self, now_ms: int) -> bool:
         return self.tenure is not None and not 0 < self.tenure.due_ms - now_ms <= OUT_OF_STEP_MS

@@ -17,8 +17,6 @@ from twin.run.tenure import Answer
 
 logger = logging.getLogger(__name__)
 
-REST_S = 2.0  # well within a lease
-
 
 class Handlers(Protocol):
     """What whoever hosts a replay does when it is asked for."""
@@ -87,24 +85,15 @@ class Steering:
         return answers
 
     def read_rest(self) -> list[Record]:
-        """Return all that is on the bus by now, and will not be carried out here.
-
-        Raises
-        ------
-        BusError
-            It did not come.
-        """
+        """Return what this run has been asked by now, and is not carried out here."""
         self._left = True
-        self._reader.aim()  # a single look is not all of it: Kafka sends what it is asked for a little later
-        self._rest += self._reader.read_up(REST_S)
-        return self._rest
+        self._rest += self._reader.read_rest()
+        return [record for record in self._rest if record.topic == self._requests or self._command(record) is not None]
 
     def refuse_rest(self) -> list[Answer]:
         """Refuse what has come too late; return the answers that are owed."""
-        self._left = True
-        self.carry_out()
         answers: list[Answer] = []
-        for record in self._rest:
+        for record in self.read_rest():
             if record.topic != self._requests:
                 self._refuse(record)
             elif (request := self._read(record)) is not None:
@@ -149,13 +138,17 @@ class Steering:
             known = ", ".join([*_VERBS, "start", "takeover"])
             raise RecordingError(f"{verb} is not possible in a replay: it knows {known}")
 
-    def _refuse(self, record: Record) -> None:
-        """Answer a command that was given now; those of the recording are of another run."""
+    def _command(self, record: Record) -> Command | None:
+        """Return a command that was given now; those of the recording are of another run."""
         try:
             _, command = decode_model(record.value, BY_NAME["commands"].schema_id, Command)
         except MessageInvalid:
-            return  # the recording may hold such, and whoever reads the topic keeps them aside
-        if command.run != self._owner.run:
+            return None  # the recording may hold such, and whoever reads the topic keeps them aside
+        return command if command.run == self._owner.run else None
+
+    def _refuse(self, record: Record) -> None:
+        command = self._command(record)
+        if command is None:
             return
         result = CommandResult(
             command_id=command.id,

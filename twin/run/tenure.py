@@ -60,10 +60,8 @@ class Tenure:
 
     Attributes
     ----------
-    lost
-        The run is another's by now.
     due_ms
-        When the lease must be renewed [ms].
+        When the lease must be renewed [ms]; 0 before anything has been said.
     """
 
     def __init__(self, bus: Bus, namespace: str, owner: RunOwner, heads: Heads) -> None:
@@ -73,7 +71,6 @@ class Tenure:
         self._heads = heads
         self._reader = bus.follow(self._topic)
         self._view = RunView()
-        self.lost = False
         self.due_ms = 0
 
     def read_up(self, now_ms: int) -> RunControl | None:
@@ -110,11 +107,18 @@ class Tenure:
         while records := self._reader.poll(0.0):
             hear(self._view, records, now_ms)
         if self._view.control is not None:
-            try:
-                self._owner.check(self._view.control, now_ms=now_ms)
-            except LeaseLost:
-                self.lost = True
-                raise
+            self._owner.check(self._view.control, now_ms=now_ms)
+
+    def is_ours(self, now_ms: int) -> bool:
+        """Look whether we have spoken for the run, and nobody else has it since."""
+        if self.due_ms == 0:
+            return False
+        try:
+            self.check(now_ms)
+        except LeaseLost as exc:
+            logger.warning("lease=lost run=%s reason=%s", self._owner.run, exc)
+            return False
+        return True
 
     def close(self) -> None:
         """Stop listening."""
