@@ -1,15 +1,11 @@
 """The small site of these tests."""
 
 import pytest
-from hypothesis import settings
 
 from tests.state.scene import T0, Gateways, Run, small_site
 from tests.state.site_scene import plant_says
 from twin.events.layout import FrameLayout
 from twin.site import load_site
-
-settings.register_profile("state", deadline=None, derandomize=True)
-settings.load_profile("state")
 
 
 @pytest.fixture(scope="session")
