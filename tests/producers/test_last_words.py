@@ -95,13 +95,15 @@ def full(desk: Desk, monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
     monkeypatch.setattr(desk.bus, "publish", refuse)
 
 
-def test_commands_and_injects_that_come_with_the_end_are_refused(desk: Desk, loop: Loop) -> None:
+def test_what_comes_with_the_end_is_refused(desk: Desk, loop: Loop) -> None:
     desk.command("chiller.reset", "cooling-2")
     desk._send("instructor.injects", Inject(id="i", run=loop.owner.run, kind="chiller_trip", target="cooling-1"))
     desk.ask("end")
     desk.turn_until(loop, lambda: loop.done)
+    late = desk.ask("pause")
     loop.close()
     assert [reason for _, reason in results(desk)] == [OVER]
+    assert desk.answer(late) == OVER
     assert truths(desk) == [("i", False, OVER)]
     assert desk.controls()[-1].state == "ended"
 
