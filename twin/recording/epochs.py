@@ -115,7 +115,7 @@ class Epochs:
         one = told_of(item)
         if one.lineage is None or self.current is None or one.lineage[0] != self.current[0] or one.tick >= tick:
             return None
-        told = self.retell(replace(one, frame=False, tick=tick, head=one.head | {"tick": tick}))
+        told = self.retell(one._replace(frame=False, tick=tick, head=one.head | {"tick": tick}))
         return None if told is None else told[0]
 
     def forget(self) -> None:

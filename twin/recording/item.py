@@ -39,5 +39,7 @@ class Item(NamedTuple):
     @property
     def bytes_n(self) -> int:
         """Size of key, value and headers [B]."""
-        headers_n = sum(len(name) + len(content) for name, content in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers_n
+        bytes_n = len(self.key or b"") + len(self.value or b"")
+        if self.headers:
+            bytes_n += sum(len(name) + len(content) for name, content in self.headers)
+        return bytes_n

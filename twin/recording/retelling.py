@@ -2,8 +2,9 @@
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from twin.events.control import Line, RunControl
 from twin.events.head import RUN_PATTERN, retold, told
@@ -16,10 +17,10 @@ Lineage = tuple[str, int]  # run and epoch, as recorded
 KEPT_LINEAGES = 8
 KEPT_EPOCHS = 16  # of one recorded epoch: it is shown in another one after each pause
 _RUN = re.compile(RUN_PATTERN)
+_FRAMES = frozenset(topic for topic in BY_NAME if topic.startswith("telemetry.") or topic == RACK)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """A message and, if it is one of ours, its head as it was recorded.
 
     Attributes
@@ -34,8 +35,13 @@ class Told:
     lineage: Lineage | None = None
     tick: int = -1
     frame: bool = False
-    head: dict[str, Any] = field(default_factory=dict)
+    head: dict[str, Any] = {}  # noqa: RUF012  (of messages without one: never written)
     data_at: int = 0
+
+
+@lru_cache(maxsize=KEPT_LINEAGES)
+def _is_run(run: str) -> bool:
+    return _RUN.fullmatch(run) is not None
 
 
 def told_of(item: Item) -> Told:
@@ -45,14 +51,13 @@ def told_of(item: Item) -> Told:
         return Told(item)
     head, data_at = found
     run, epoch, tick = head.get("run"), head.get("epoch"), head.get("tick")
-    if not (isinstance(run, str) and _RUN.fullmatch(run)):
+    if not (isinstance(run, str) and _is_run(run)):
         return Told(item)
     if not (type(epoch) is int and 0 <= epoch < 1 << 31 and type(tick) is int and 0 <= tick < 1 << 53):
         return Told(item)
     if type(head.get("ts")) is not int:
         return Told(item)
-    frame = item.topic.startswith("telemetry.") or item.topic == RACK
-    return Told(item, (run, epoch), tick, frame, head, data_at)
+    return Told(item, (run, epoch), tick, item.topic in _FRAMES, head, data_at)
 
 
 @dataclass(frozen=True, slots=True)
