@@ -205,9 +205,10 @@ class Host:
                 logger.error("replay=broken reason=%s", exc)  # noqa: TRY400  (told in one line)
                 broken = True
             finally:
-                source.close()
-                if isinstance(source, Replay):
-                    source.player.recording.close()
+                with ExitStack() as parts:
+                    if isinstance(source, Replay):
+                        parts.callback(source.player.recording.close)
+                    source.close()
             self._conclude(source)
             source = self._following(stop, broken=broken)
 
@@ -454,7 +455,7 @@ def _begun(loop: Loop, begin: Callable[[], None]) -> Loop:
 def _go_on(made: Takeover, loop: Loop, replay: Replay) -> Loop:
     try:
         return _begun(loop, lambda: loop.resume(made.left, replay.unanswered))
-    except RunError:
+    except (BusError, RunError):
         logger.warning("takeover=not_begun run=%s unanswered_n=%d", made.run, len(replay.unanswered))
         raise
 

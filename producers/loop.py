@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,8 @@ class Loop:
         """
         now_ms = self._clock.now_ms()
         self._tenure.check(now_ms)
-        self._answers += self._requests.carry_out(self._clock)
+        for answer in self._requests.carry_out(self._clock):
+            self._answers.append(answer)
         now_ms = self._clock.now_ms()  # a way back takes its time
         self._orders.gather()
         moves = self.owner.state == "running" or self._steps_left > 0
@@ -198,15 +200,14 @@ class Loop:
 
     def close(self) -> None:
         """End the run, free the lease, stop listening; a lease that was lost is another's, and not ours to free."""
-        try:
-            if self._tenure.is_ours(self._clock.now_ms()):
-                self._end()
-        except LeaseLost as exc:
-            logger.warning("close=not_ended run=%s reason=%s", self.owner.run, exc)
-        finally:
-            self._orders.close()
-            self._requests.close()
-            self._tenure.close()
+        with ExitStack() as parts:
+            for part in (self._tenure, self._requests, self._orders):
+                parts.callback(part.close)
+            try:
+                if self._tenure.is_ours(self._clock.now_ms()):
+                    self._end()
+            except (BusError, LeaseLost) as exc:
+                logger.warning("close=not_ended run=%s reason=%s", self.owner.run, exc)
         try:
             self._bus.flush(CLOSE_FLUSH_S)
         except BusError as exc:
@@ -214,15 +215,14 @@ class Loop:
 
     def _end(self) -> None:
         """End the run, if that was not asked for; what was asked and ordered, and will not be done, is refused."""
-        is_news = self.owner.state != "ended"
-        if is_news:
+        if self.owner.state != "ended":
             self.owner.end()
         try:
-            self._answers += self._requests.refuse_rest(OVER)
             self._orders.refuse_rest(self.plant, self._last_ts, OVER)
         except BusError as exc:
             logger.warning("close=unanswered run=%s reason=%s", self.owner.run, exc)
-        if is_news or self._answers:
+        self._answers += self._requests.refuse_rest(OVER)
+        if self._answers or self._tenure.said != "ended":
             self._say(self._clock.now_ms())
 
     @property
@@ -342,8 +342,8 @@ class Loop:
 
     def _say(self, now_ms: int) -> None:
         """Send ``run.control``, once for each answer that is owed."""
-        answers, self._answers = self._answers, []
-        self._tenure.say(now_ms, answers)
+        self._tenure.say(now_ms, self._answers)
+        self._answers = []
 
     def _renew(self) -> None:
         """Renew the lease in the middle of something long."""

@@ -82,12 +82,10 @@ class Orders:
 
     def refuse_commands(self, plant: Plant, ts: int, reason: str) -> None:
         """Answer the commands that have come and cannot be carried out; injects wait."""
-        waiting, self._waiting = self._waiting, []
-        for record in waiting:
-            if record.topic != self._commands:
-                self._waiting.append(record)
-            elif (command := self._read(record, Command)) is not None and not self._repeated(command.id):
+        for record in [one for one in self._waiting if one.topic == self._commands]:
+            if (command := self._read(record, Command)) is not None and not self._repeated(command.id):
                 self.answer(command, plant.tick, ts, reason=self._wrong_run(command) or reason)
+            self._waiting.remove(record)
 
     def refuse_rest(self, plant: Plant, ts: int, reason: str) -> None:
         """Answer all that has come by now: nothing more is carried out."""
@@ -115,12 +113,13 @@ class Orders:
         for number, action in due:
             if action not in before:
                 self._let_come(action, f"recorded-{action.tick}-{number}", plant, ts)
-        waiting, self._waiting = self._waiting, []
-        for record in waiting:
+        while self._waiting:
+            record = self._waiting[0]
             if record.topic == self._commands:
                 self._command(record, plant, now_ms, ts)
             else:
                 self._inject(record, plant, ts)
+            del self._waiting[0]
 
     def forget_after(self, plant_tick: int) -> None:
         """Forget what was applied from a tick on: a jump back begins another branch."""

@@ -4,7 +4,7 @@ To add a verb: its method in ``Requests``, and its row in ``_VERBS``.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,31 +90,30 @@ class Requests:
 
     def adopt(self, unanswered: Iterable[Record]) -> None:
         """Take over what somebody else in this process has read, and left to us."""
-        self._unanswered = list(unanswered)
+        self._hear(list(unanswered))
 
     def refuse_rest(self, reason: str) -> list[tuple[str, str | None]]:
         """Refuse all that has come by now and was not carried out; return the answers that are owed."""
-        return [
-            (request.id, reason)
-            for record in self._unheard(self._reader.read_rest())
-            if (request := self._read(record)) is not None
-        ]
+        self._hear(self._reader.read_rest())
+        left, self._unanswered = self._unanswered, []
+        return [(request.id, reason) for record in left if (request := self._read(record)) is not None]
 
-    def carry_out(self, clock: Clock) -> list[tuple[str, str | None]]:
-        """Do what was asked; return (id, error or None) of each request."""
-        answers: list[tuple[str, str | None]] = []
-        while records := self._unheard(self._reader.poll(0.0)):
-            for record in records:
-                answer = self._one(record, clock.now_ms())
-                answers += [] if answer is None else [answer]
-        return answers
+    def carry_out(self, clock: Clock) -> Iterator[tuple[str, str | None]]:
+        """Do what was asked; yield (id, error or None) of each request."""
+        while self._hear(self._reader.poll(0.0)):
+            while self._unanswered:
+                answer = self._one(self._unanswered[0], clock.now_ms())
+                del self._unanswered[0]
+                if answer is not None:
+                    yield answer
 
-    def _unheard(self, came: list[Record]) -> list[Record]:
-        """Return what was left to us, and what has come; much of it may be both."""
-        records, self._unanswered = [*self._unanswered, *came], []
-        unheard = {record.offset: record for record in records if record.offset > self._last_offset}
-        self._last_offset = max(unheard, default=self._last_offset)
-        return list(unheard.values())
+    def _hear(self, came: list[Record]) -> bool:
+        """Take in what has come, which may have been left to us, too; return whether anything waits."""
+        for record in came:
+            if record.offset > self._last_offset:
+                self._last_offset = record.offset
+                self._unanswered.append(record)
+        return bool(self._unanswered)
 
     def _read(self, record: Record) -> RunRequest | None:
         try:

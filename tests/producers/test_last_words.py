@@ -10,6 +10,7 @@ from producers.host import Source, Wish
 from producers.loop import Loop
 from tests.producers.desk import Desk, at_ms
 from tests.producers.recorded import PLAN, SITE, command, record
+from twin.bus.base import Record
 from twin.bus.memory import MemoryReader
 from twin.errors import BusError, RunActive, RunError
 from twin.events.control import Command, CommandResult
@@ -20,6 +21,7 @@ from twin.recording.item import NS_PER_MS
 from twin.recording.reader import Recording
 from twin.recording.replay import Replay
 from twin.recording.span import Range
+from twin.run import Tenure
 
 OVER = "the run is over"
 TURNS, T_S = 60, 30
@@ -68,16 +70,27 @@ def truths(desk: Desk) -> list[tuple[str, bool, str]]:
     return [(truth.inject_id, truth.applied, truth.reason) for truth in read]
 
 
-def somebody_else_takes_it(desk: Desk, source: Source) -> None:
+def somebody_else_takes_it(desk: Desk, source: Source, state: str = "running") -> None:
     assert source.owner is not None
-    epoch, lease_ms = source.owner.epoch + 1, desk.clocks.now_ms() + 5000
-    control = desk.controls()[-1].model_copy(
-        update={"owner": "other", "epoch": epoch, "lease_expires_ms": lease_ms, "sent_ms": desk.clocks.now_ms()}
-    )
+    epoch, now_ms = source.owner.epoch + 1, desk.clocks.now_ms()
+    told = {"owner": "other", "epoch": epoch, "lease_expires_ms": now_ms + 5000, "sent_ms": now_ms, "state": state}
+    control = desk.controls()[-1].model_copy(update=told)
     head = Head(
         schema_id="run.control/1", run=control.run, epoch=epoch, tick=0, seq=0, ts=0, dt_s=1.0, key="run.control"
     )
     desk.bus.publish("run.control", encode_model(head, control), key=b"run.control")
+
+
+def late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each reader see what there is one look later, as on a Kafka."""
+    looks: dict[int, int] = {}
+    poll = MemoryReader.poll
+
+    def one_look_later(reader: MemoryReader, timeout_s: float = 0.0, *, limit: int = 1000) -> list[Record]:
+        looks[id(reader)] = looks.get(id(reader), 0) + 1
+        return poll(reader, timeout_s, limit=limit) if looks[id(reader)] > 1 else []
+
+    monkeypatch.setattr(MemoryReader, "poll", one_look_later)
 
 
 def silent(_: MemoryReader) -> None:
@@ -117,36 +130,100 @@ def test_what_comes_until_it_stops_is_refused(desk: Desk, loop: Loop) -> None:
     assert desk.controls()[-1].state == "ended"
 
 
-def test_commands_for_another_run_are_told_so_at_the_end(desk: Desk, loop: Loop) -> None:
-    other = Command(
-        id="c", run="20200101T000000Z-abcd", verb="chiller.reset", unit="cooling-2", params={}, by="trainee",
-        expires_ms=1,
-    )  # fmt: skip
-    desk._send("commands", other)
+def test_orders_for_another_run_are_told_so_at_the_end(desk: Desk, loop: Loop) -> None:
+    other = "20200101T000000Z-abcd"
+    command = Command(id="c", run=other, verb="chiller.reset", unit="cooling-2", params={}, by="trainee", expires_ms=1)
+    desk._send("commands", command)
+    desk._send("instructor.injects", Inject(id="i", run=other, kind="chiller_trip", target="cooling-1"))
     loop.close()
-    ((_, reason),) = results(desk)
-    assert reason.startswith("it is for run 20200101T000000Z-abcd")
+    reasons = [results(desk)[0][1], truths(desk)[0][2]]
+    assert all(reason.startswith(f"it is for run {other}") for reason in reasons)
 
 
-def test_who_has_lost_the_run_refuses_nothing(desk: Desk, loop: Loop) -> None:
+def test_what_was_answered_is_not_answered_again_at_the_end(desk: Desk, loop: Loop) -> None:
+    inject = Inject(id="i", run=loop.owner.run, kind="chiller_trip", target="cooling-1")
+    desk._send("instructor.injects", inject)
+    desk.turn_until(loop, lambda: bool(truths(desk)))
+    desk._send("instructor.injects", inject)
+    loop.close()
+    assert truths(desk) == [("i", True, "applied")]
+
+
+def test_the_end_is_said_though_its_first_word_was_lost(
+    desk: Desk, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = desk.ask("end")
+    full(desk, monkeypatch, "run.control")
+    with pytest.raises(BusError):
+        loop.turn()
+    monkeypatch.undo()
+    loop.close()
+    desk.hear()
+    assert desk.controls()[-1].state == "ended"
+    assert desk.answer(request) is None
+
+
+def test_what_follows_an_order_that_fails_is_answered_at_the_end(
+    desk: Desk, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [desk.ask("snapshot"), desk.ask("pause")]
+    desk.command("chiller.reset", "cooling-2")
+    desk.command("chiller.reset", "cooling-2")
+    full(desk, monkeypatch, "instructor.snapshots")
+    with pytest.raises(BusError):
+        loop.turn()
+    monkeypatch.undo()
+    loop.close()
+    assert [reason for _, reason in results(desk)] == [OVER, OVER]
+    assert [desk.answer(request) for request in requests] == [OVER, OVER]
+
+
+def test_a_request_that_comes_again_a_look_later_is_done_once(
+    desk: Desk, replay: Replay, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.host.take_over(replay, at_ms(recorded, T_S) * NS_PER_MS)
+    request = desk.ask("snapshot")  # the loop listens by now, and the replay leaves it to it
+    loop = desk.go_on(replay)
+    late(monkeypatch)
+    desk.turn(loop)
+    desk.turn(loop)
+    desk.turn(loop)
+    monkeypatch.undo()
+    desk.hear()
+    assert [told.error for told in desk.controls() if told.answers == request] == [None]
+    loop.close()
+
+
+@pytest.mark.parametrize("what", ["loop", "replay"])
+@pytest.mark.parametrize("state", ["running", "ended"])
+def test_who_has_lost_the_run_refuses_nothing(
+    request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.MonkeyPatch, what: str, state: str
+) -> None:
+    source: Source = request.getfixturevalue(what)
     said = len(desk.came)
-    somebody_else_takes_it(desk, loop)
+    somebody_else_takes_it(desk, source, state)
     desk.command("chiller.reset", "cooling-2")
     desk.ask("pause")
-    loop.close()
+    late(monkeypatch)
+    source.close()
+    monkeypatch.undo()
     desk.hear()
     assert sorted(record.topic for record in desk.came[said:]) == ["commands", "run.control", "run.requests"]
     assert len(desk.bus._cables) == 1
 
 
-def test_a_replay_that_has_lost_the_run_refuses_nothing(desk: Desk, replay: Replay) -> None:
-    said = len(desk.came)
-    somebody_else_takes_it(desk, replay)
-    desk.command("chiller.reset", "cooling-2")
-    desk.ask("pause")
-    replay.close()
-    desk.hear()
-    assert sorted(record.topic for record in desk.came[said:]) == ["commands", "run.control", "run.requests"]
+@pytest.mark.parametrize("what", ["loop", "replay"])
+def test_who_loses_the_run_with_his_last_word_closes(
+    request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    source: Source = request.getfixturevalue(what)
+
+    def is_ours(*_: object) -> bool:
+        somebody_else_takes_it(desk, source)
+        return True
+
+    monkeypatch.setattr(Tenure, "is_ours", is_ours)
+    source.close()
     assert len(desk.bus._cables) == 1
 
 
@@ -186,11 +263,13 @@ def test_an_end_is_said_though_the_bus_takes_no_answer(
 def test_a_replay_ends_though_the_bus_takes_no_answer(
     desk: Desk, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    request = desk.ask("pause")
     desk.command("chiller.reset", "cooling-2")
     full(desk, monkeypatch, "command_results")
     replay.close()
     desk.hear()
     assert desk.controls()[-1].state == "ended"
+    assert str(desk.answer(request)).startswith("this replay is over")
     assert len(desk.bus._cables) == 1
 
 

@@ -241,6 +241,7 @@ def test_what_is_asked_while_the_plant_is_rebuilt_is_answered_once(
         stop.set()
         hosting.join(SECONDS)
     assert not hosting.is_alive()
+    theatre.listen()
     answers = [(control.answers, control.error) for control in theatre.controls if control.answers is not None]
     assert [answer for answer in answers if answer[0] in {request.id for request in asked}] == [
         (request.id, None) for request in asked

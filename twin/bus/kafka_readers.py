@@ -124,7 +124,7 @@ class KafkaReader(Reader):
             self._goal = {
                 partition: end
                 for partition, end in self._goal.items()
-                if (self._consumer.position(partition) or 0) < end
+                if (self._consumer.position(partition, timeout_ms=AIM_MS) or 0) < end
             }
         return not self._goal
 

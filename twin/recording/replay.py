@@ -5,6 +5,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import pydantic
 
@@ -263,24 +264,22 @@ class Replay:
         steering, tenure = self._steering, self.tenure
         if steering is None or tenure is None:
             return
-        try:
-            if tenure.is_ours(self._clock.now_ms()):
-                self._leave(steering)
-        except LeaseLost as exc:
-            logger.warning("replay=not_ended reason=%s", exc)
-        finally:
-            steering.close()
-            tenure.close()
-            self._steering = self.tenure = None
+        with ExitStack() as parts:
+            parts.callback(tenure.close)
+            parts.callback(steering.close)
+            self._steering = None
+            try:
+                if tenure.is_ours(self._clock.now_ms()):
+                    self._leave(steering)
+            except (BusError, LeaseLost) as exc:
+                logger.warning("replay=not_ended reason=%s", exc)
+            self.tenure = None
 
     def _leave(self, steering: Steering) -> None:
         if self._handed_over:
             self.unanswered = steering.read_rest()
             return
-        try:
-            self._answers += steering.refuse_rest()
-        except BusError as exc:
-            logger.warning("replay=left_unanswered reason=%s", exc)
+        self._answers += steering.refuse_rest()
         if self.owner is not None:
             self.owner.end()
         self._say(self._clock.now_ms())

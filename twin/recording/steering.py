@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twin.bus.base import Bus, Record
-from twin.errors import MessageInvalid, RecordingError, RunError
+from twin.errors import BusError, MessageInvalid, RecordingError, RunError
 from twin.events.alarm import dead_letter
 from twin.events.control import Command, CommandResult, RequestVerb, RunRequest
 from twin.events.head import decode_model, encode_model
@@ -92,13 +92,15 @@ class Steering:
 
     def refuse_rest(self) -> list[Answer]:
         """Refuse what has come too late; return the answers that are owed."""
-        answers: list[Answer] = []
-        for record in self.read_rest():
-            if record.topic != self._requests:
-                self._refuse(record)
-            elif (request := self._read(record)) is not None:
-                answers.append((request.id, "this replay is over: ask whatever runs next"))
-        return answers
+        rest = self.read_rest()
+        try:
+            for record in rest:
+                if record.topic != self._requests:
+                    self._refuse(record)
+        except BusError as exc:
+            logger.warning("replay=left_unanswered reason=%s", exc)
+        asked = [self._read(record) for record in rest if record.topic == self._requests]
+        return [(one.id, "this replay is over: ask whatever runs next") for one in asked if one is not None]
 
     def close(self) -> None:
         """Stop reading."""

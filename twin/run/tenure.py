@@ -4,13 +4,13 @@ import logging
 from collections.abc import Iterable
 
 from twin.bus.base import Bus, Record
-from twin.errors import LeaseLost, MessageInvalid
-from twin.events.control import PlayerState, RunControl
+from twin.errors import MessageInvalid
+from twin.events.control import PlayerState, RunControl, RunState
 from twin.events.head import decode_model, encode_model
 from twin.events.topics import BY_NAME, full_name
 from twin.run.heads import Heads
 from twin.run.owner import RunOwner
-from twin.run.view import RunView
+from twin.run.view import RunView, newer
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,9 @@ class Tenure:
     Attributes
     ----------
     due_ms
-        When the lease must be renewed [ms]; 0 before anything has been said.
+        When the lease must be renewed [ms].
+    said
+        The last state that was said; ``None`` before anything was.
     """
 
     def __init__(self, bus: Bus, namespace: str, owner: RunOwner, heads: Heads) -> None:
@@ -72,6 +74,7 @@ class Tenure:
         self._reader = bus.follow(self._topic)
         self._view = RunView()
         self.due_ms = 0
+        self.said: RunState | None = None
 
     def read_up(self, now_ms: int) -> RunControl | None:
         """Return what was said last by whoever has, or had, the lease."""
@@ -93,6 +96,7 @@ class Tenure:
                 "run.control", "run.control", tick=owner.tick, ts=max(owner.last_ts, owner.line.ts0)
             )
             self._bus.publish(self._topic, encode_model(head, control), key=b"run.control")
+        self.said = owner.state
         self.due_ms = now_ms + CONTROL_EVERY_MS
         self.check(now_ms)
 
@@ -110,16 +114,17 @@ class Tenure:
             self._owner.check(self._view.control, now_ms=now_ms)
 
     def is_ours(self, now_ms: int) -> bool:
-        """Look whether we have spoken for the run, and nobody else has it since."""
-        if self.due_ms == 0:
+        """Look whether we have spoken for the run, and nobody else has since."""
+        if self.said is None:
             return False
-        try:
-            self.check(now_ms)
-        except LeaseLost as exc:
-            logger.warning("lease=lost run=%s reason=%s", self._owner.run, exc)
-            return False
-        return True
+        hear(self._view, self._reader.read_rest(), now_ms)
+        last = self._view.control
+        if last is None or last.owner == self._owner.owner or not newer(last, self._owner.control(now_ms)):
+            return True
+        logger.warning("lease=lost run=%s to=%s", self._owner.run, last.owner)
+        return False
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and speak no longer."""
+        self.said = None
         self._reader.close()
