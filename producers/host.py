@@ -16,7 +16,7 @@ from producers.families import PRODUCERS
 from producers.loop import Loop
 from producers.takeover import Takeover, take_over
 from twin.bus.base import Bus
-from twin.errors import BusError, PlantError, RecordingError, RunError, SiteInvalid
+from twin.errors import BusError, PlantError, RecordingError, RunError, SiteInvalid, TwinError
 from twin.events.layout import FrameLayout
 from twin.recording.choice import Choice
 from twin.recording.outlet import BusOutlet
@@ -204,6 +204,9 @@ class Host:
                     raise
                 logger.error("replay=broken reason=%s", exc)  # noqa: TRY400  (told in one line)
                 broken = True
+            except TwinError:
+                self._take_back(source)
+                raise
             finally:
                 with ExitStack() as parts:
                     if isinstance(source, Replay):
@@ -222,6 +225,13 @@ class Host:
                 stop.wait(min(wait_s, TURN_MAX_S))
         if watcher is not None:
             watcher.ended(source)
+
+    def _take_back(self, source: Source) -> None:
+        """Let a replay that broke off after it was taken over end by itself."""
+        if self._made is not None and isinstance(source, Replay):
+            source.take_back()
+            self._made[1].close()
+            self._made = self._next = None
 
     def _following(self, stop: threading.Event, *, broken: bool) -> Source | None:
         """Begin what was asked to follow; where that is not possible any more, the plant that ran last."""
@@ -456,7 +466,7 @@ def _go_on(made: Takeover, loop: Loop, replay: Replay) -> Loop:
     try:
         return _begun(loop, lambda: loop.resume(made.left, replay.unanswered))
     except (BusError, RunError):
-        logger.warning("takeover=not_begun run=%s unanswered_n=%d", made.run, len(replay.unanswered))
+        logger.warning("takeover=not_begun run=%s handed_over_n=%d", made.run, len(replay.unanswered))
         raise
 
 

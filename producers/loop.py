@@ -204,6 +204,9 @@ class Loop:
             for part in (self._tenure, self._requests, self._orders):
                 parts.callback(part.close)
             try:
+                if self._tenure.said is not None:
+                    self._orders.read_rest()  # takes its time, in which the run can be lost
+                    self._requests.read_rest()
                 if self._tenure.is_ours(self._clock.now_ms()):
                     self._end()
             except (BusError, LeaseLost) as exc:
@@ -217,11 +220,8 @@ class Loop:
         """End the run, if that was not asked for; what was asked and ordered, and will not be done, is refused."""
         if self.owner.state != "ended":
             self.owner.end()
-        try:
-            self._orders.refuse_rest(self.plant, self._last_ts, OVER)
-        except BusError as exc:
-            logger.warning("close=unanswered run=%s reason=%s", self.owner.run, exc)
-        self._answers += self._requests.refuse_rest(OVER)
+        self._orders.refuse(self.plant, self._last_ts, OVER)
+        self._answers += self._requests.refuse(OVER)
         if self._answers or self._tenure.said != "ended":
             self._say(self._clock.now_ms())
 
@@ -343,7 +343,6 @@ class Loop:
     def _say(self, now_ms: int) -> None:
         """Send ``run.control``, once for each answer that is owed."""
         self._tenure.say(now_ms, self._answers)
-        self._answers = []
 
     def _renew(self) -> None:
         """Renew the lease in the middle of something long."""

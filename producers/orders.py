@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from producers.publisher import Publisher
 from twin.bus.base import Bus, Record
-from twin.errors import CommandRejected, InjectRejected, MessageInvalid
+from twin.errors import BusError, CommandRejected, InjectRejected, MessageInvalid
 from twin.events.control import Command, CommandResult
 from twin.events.head import decode_model
 from twin.events.instructor import Inject, Truth
@@ -87,14 +87,22 @@ class Orders:
                 self.answer(command, plant.tick, ts, reason=self._wrong_run(command) or reason)
             self._waiting.remove(record)
 
-    def refuse_rest(self, plant: Plant, ts: int, reason: str) -> None:
-        """Answer all that has come by now: nothing more is carried out."""
+    def read_rest(self) -> None:
+        """Take in all that has come by now."""
         self._waiting += self._reader.read_rest()
-        self.refuse_commands(plant, ts, reason)
-        for record in self._waiting:
+
+    def refuse(self, plant: Plant, ts: int, reason: str) -> None:
+        """Answer all that has come, as far as the bus takes it: nothing more is carried out."""
+        for refuse in (self.refuse_commands, self._refuse_injects):
+            try:
+                refuse(plant, ts, reason)
+            except BusError as exc:
+                logger.warning("order=unanswered run=%s reason=%s", self._owner.run, exc)
+
+    def _refuse_injects(self, plant: Plant, ts: int, reason: str) -> None:
+        for record in [one for one in self._waiting if one.topic == self._injects]:
             if (order := self._read(record, Inject)) is not None and not self._repeated(order.id):
                 self._tell_truth(order.id, order, plant, ts, self._wrong_run(order) or reason)
-        self._waiting = []
 
     def carry_out(self, plant: Plant, now_ms: int, ts: int) -> None:
         """Apply all that has been gathered to the plant, before its next step.

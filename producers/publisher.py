@@ -1,16 +1,20 @@
 """Puts messages of the plant side on the bus, each with its head: run, epoch, tick, seq and display time."""
 
+import logging
 from collections.abc import Iterable
 
 from pydantic import BaseModel
 
 from producers.family import Producer
 from twin.bus.base import Bus, Record
+from twin.errors import BusError
 from twin.events.alarm import dead_letter
 from twin.events.head import encode, encode_model
 from twin.events.topics import full_name
 from twin.plant import Plant
 from twin.run import Heads, RunOwner
+
+logger = logging.getLogger(__name__)
 
 
 class Publisher:
@@ -54,9 +58,11 @@ class Publisher:
         self._bus.publish(full_name(topic, self._namespace), encode_model(head, data), key=key.encode())
 
     def dead_letter(self, topic: str, record: Record, reason: str) -> None:
-        """Keep bytes aside that are no message of their topic."""
+        """Keep bytes aside that are no message of their topic; where that fails they stay where they are."""
         owner = self._owner
         letter = dead_letter(topic, record.partition, record.offset, record.value or b"", reason)
-        self.message(
-            "dead.letter", f"producers/{topic}", letter, tick=owner.tick, ts=max(owner.last_ts, owner.line.ts0)
-        )
+        ts = max(owner.last_ts, owner.line.ts0)
+        try:
+            self.message("dead.letter", f"producers/{topic}", letter, tick=owner.tick, ts=ts)
+        except BusError as exc:
+            logger.warning("letter=unsent topic=%s offset=%d reason=%s", topic, record.offset, exc)

@@ -92,9 +92,12 @@ class Requests:
         """Take over what somebody else in this process has read, and left to us."""
         self._hear(list(unanswered))
 
-    def refuse_rest(self, reason: str) -> list[tuple[str, str | None]]:
-        """Refuse all that has come by now and was not carried out; return the answers that are owed."""
+    def read_rest(self) -> None:
+        """Take in all that has come by now."""
         self._hear(self._reader.read_rest())
+
+    def refuse(self, reason: str) -> list[tuple[str, str | None]]:
+        """Refuse what has come and was not carried out; return the answers that are owed."""
         left, self._unanswered = self._unanswered, []
         return [(request.id, reason) for record in left if (request := self._read(record)) is not None]
 

@@ -8,7 +8,7 @@ import pytest
 
 from producers.host import Source, Wish
 from producers.loop import Loop
-from tests.producers.desk import Desk, at_ms
+from tests.producers.desk import Desk, Running, at_ms
 from tests.producers.recorded import PLAN, SITE, command, record
 from twin.bus.base import Record
 from twin.bus.memory import MemoryReader
@@ -161,6 +161,82 @@ def test_the_end_is_said_though_its_first_word_was_lost(
     desk.hear()
     assert desk.controls()[-1].state == "ended"
     assert desk.answer(request) is None
+
+
+@pytest.mark.parametrize("what", ["loop", "replay"])
+def test_what_cannot_be_read_and_kept_aside_holds_no_end_up(
+    request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    source: Source = request.getfixturevalue(what)
+    first = desk.ask("pause")
+    desk.bus.publish("run.requests", b"broken", key=b"k")
+    second = desk.ask("freeze")
+    full(desk, monkeypatch, "dead.letter")
+    source.close()
+    desk.hear()
+    assert desk.controls()[-1].state == "ended"
+    assert None not in (desk.answer(first), desk.answer(second))
+
+
+@pytest.mark.parametrize("what", ["loop", "replay"])
+def test_an_answer_that_went_out_is_not_said_again(
+    request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    source: Source = request.getfixturevalue(what)
+    requests = [desk.ask("pause"), desk.ask("pause")]
+    publish, words = desk.bus.publish, 0
+
+    def refuse_the_second(name: str, *told: Any, **more: Any) -> None:
+        nonlocal words
+        words += name == "run.control"
+        if name == "run.control" and words == 2:
+            raise BusError("no room")
+        publish(name, *told, **more)
+
+    monkeypatch.setattr(desk.bus, "publish", refuse_the_second)
+    with pytest.raises(BusError):
+        desk.turn_until(source, lambda: False)
+    source.close()
+    desk.hear()
+    assert [control.answers for control in desk.controls() if control.answers] == requests
+
+
+def test_what_follows_an_order_that_fails_in_a_replay_is_answered_at_the_end(
+    desk: Desk, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [desk.ask("resume"), desk.ask("speed", speed=2.0)]
+    desk.command("chiller.reset", "cooling-2")
+    desk.command("chiller.start", "cooling-2", n=1.0)
+    full(desk, monkeypatch, "command_results")
+    with pytest.raises(BusError):
+        desk.turn_until(replay, lambda: False)
+    monkeypatch.undo()
+    replay.close()
+    desk.hear()
+    assert [desk.answer(request) for request in requests] == [None, None]
+    assert len(results(desk)) == 2
+
+
+def test_a_replay_that_breaks_off_when_it_was_taken_over_ends_by_itself(
+    desk: Desk, replay: Replay, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.ask("takeover", ts=at_ms(recorded, T_S))
+    request = desk.ask("pause")
+    desk.command("chiller.reset", "cooling-2")
+    hand_over = Replay.hand_over
+
+    def hand_over_and_fail(replay: Replay) -> None:
+        hand_over(replay)
+        monkeypatch.undo()
+        raise BusError("no room")
+
+    monkeypatch.setattr(Replay, "hand_over", hand_over_and_fail)
+    running = Running(desk, replay)
+    running.ends()
+    assert isinstance(running.error, BusError)
+    assert desk.controls()[-1].state == "ended"
+    assert str(desk.answer(request)).startswith("this replay is over")
+    assert len(results(desk)) == 1
 
 
 def test_what_follows_an_order_that_fails_is_answered_at_the_end(
@@ -330,4 +406,4 @@ def test_a_takeover_that_cannot_go_on_says_what_it_leaves(
     with pytest.raises(RunError, match="set back"):
         desk.go_on(replay)
     assert "takeover=not_begun" in caplog.text
-    assert "unanswered_n=2" in caplog.text
+    assert "handed_over_n=2" in caplog.text

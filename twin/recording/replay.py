@@ -240,8 +240,8 @@ class Replay:
             if not 0 <= now_ms - self._listened_ms < LISTEN_EVERY_MS:
                 self._listened_ms = now_ms
                 self.tenure.check(now_ms)
-                answers = self._steering.carry_out()
-                self._answers = [*self._answers, *answers]  # some may have been said meanwhile
+                for answer in self._steering.carry_out():
+                    self._answers.append(answer)
             if self._answers or self.player.news or self._is_due(now_ms):
                 self._say(self._clock.now_ms())
         if self.done:
@@ -258,6 +258,10 @@ class Replay:
         """Let somebody else in this process go on with the run: it does not end here."""
         self._handed_over = True
 
+    def take_back(self) -> None:
+        """Let the run end here after all."""
+        self._handed_over = False
+
     def close(self) -> None:
         """Stop playing; end the run, if it is still ours and passes to nobody, and stop listening."""
         self.player.close()
@@ -269,17 +273,19 @@ class Replay:
             parts.callback(steering.close)
             self._steering = None
             try:
+                # It takes its time, in which the run can be lost.
+                rest = [] if tenure.said is None else steering.read_rest()
                 if tenure.is_ours(self._clock.now_ms()):
-                    self._leave(steering)
+                    self._leave(steering, rest)
             except (BusError, LeaseLost) as exc:
                 logger.warning("replay=not_ended reason=%s", exc)
             self.tenure = None
 
-    def _leave(self, steering: Steering) -> None:
+    def _leave(self, steering: Steering, rest: list[Record]) -> None:
         if self._handed_over:
-            self.unanswered = steering.read_rest()
+            self.unanswered = rest
             return
-        self._answers += steering.refuse_rest()
+        self._answers += steering.refuse(rest)
         if self.owner is not None:
             self.owner.end()
         self._say(self._clock.now_ms())
@@ -322,4 +328,3 @@ class Replay:
         state = self.player.state()
         self.owner.speed_reached = state.reached
         self.tenure.say(now_ms, self._answers, state)
-        self._answers = []

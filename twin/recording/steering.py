@@ -1,7 +1,7 @@
 """What is asked of a replay over the bus: ``run.requests`` to its player, and commands that no plant carries out."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from twin.bus.base import Bus, Record
@@ -66,23 +66,22 @@ class Steering:
         self._owner = owner
         self._heads = heads
         self._handlers = handlers
-        self._rest: list[Record] = []  # what came once the run had passed to somebody else
+        self._rest: list[Record] = []  # what has come and is not done
         self._left = False
         self._requests = full_name("run.requests", namespace)
         self._reader = bus.read([self._requests, full_name("commands", namespace)], start="end")
 
-    def carry_out(self) -> list[Answer]:
-        """Do what was asked; return (id, error or None) of each request."""
-        answers: list[Answer] = []
+    def carry_out(self) -> Iterator[Answer]:
+        """Do what was asked; yield (id, error or None) of each request."""
         while records := self._reader.poll(0.0):
-            for record in records:
-                if self._left:
-                    self._rest.append(record)
-                elif record.topic == self._requests:
-                    answers += self._request(record)
+            self._rest += records
+            while self._rest and not self._left:
+                record = self._rest[0]
+                if record.topic == self._requests:
+                    yield from self._request(record)
                 else:
                     self._refuse(record)
-        return answers
+                del self._rest[0]
 
     def read_rest(self) -> list[Record]:
         """Return what this run has been asked by now, and is not carried out here."""
@@ -90,9 +89,8 @@ class Steering:
         self._rest += self._reader.read_rest()
         return [record for record in self._rest if record.topic == self._requests or self._command(record) is not None]
 
-    def refuse_rest(self) -> list[Answer]:
+    def refuse(self, rest: list[Record]) -> list[Answer]:
         """Refuse what has come too late; return the answers that are owed."""
-        rest = self.read_rest()
         try:
             for record in rest:
                 if record.topic != self._requests:
@@ -111,9 +109,15 @@ class Steering:
             return decode_model(record.value, BY_NAME["run.requests"].schema_id, RunRequest)[1]
         except MessageInvalid as exc:
             logger.warning("request=invalid offset=%d reason=%s", record.offset, exc)
-            letter = dead_letter("run.requests", record.partition, record.offset, record.value or b"", str(exc))
-            self._publish("dead.letter", "player/run.requests", letter)
+            self._keep_aside(record, str(exc))
             return None
+
+    def _keep_aside(self, record: Record, reason: str) -> None:
+        letter = dead_letter("run.requests", record.partition, record.offset, record.value or b"", reason)
+        try:
+            self._publish("dead.letter", "player/run.requests", letter)
+        except BusError as exc:
+            logger.warning("letter=unsent topic=run.requests offset=%d reason=%s", record.offset, exc)
 
     def _request(self, record: Record) -> list[Answer]:
         request = self._read(record)

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 CONTROL_EVERY_MS = 1000
 Answer = tuple[str | None, str | None]  # (request, error)
+NO_ANSWER: Answer = (None, None)
 
 
 def hear(view: RunView, records: Iterable[Record], now_ms: int) -> None:
@@ -81,8 +82,13 @@ class Tenure:
         hear(self._view, [*self._reader.read_up(), *self._reader.poll(0.0)], now_ms)
         return self._view.control
 
-    def say(self, now_ms: int, answers: Iterable[Answer] = (), player: PlayerState | None = None) -> None:
+    def say(self, now_ms: int, answers: list[Answer], player: PlayerState | None = None) -> None:
         """Send ``run.control``, once for each answer that is owed, and so renew the lease.
+
+        Parameters
+        ----------
+        answers
+            Each is taken off once it is sent.
 
         Raises
         ------
@@ -90,12 +96,13 @@ class Tenure:
             Another owner has the run.
         """
         owner = self._owner
-        for request_id, error in tuple(answers) or ((None, None),):
+        for request_id, error in tuple(answers) or (NO_ANSWER,):
             control = owner.control(now_ms, answers=request_id, error=error).model_copy(update={"player": player})
             head = self._heads.next(
                 "run.control", "run.control", tick=owner.tick, ts=max(owner.last_ts, owner.line.ts0)
             )
             self._bus.publish(self._topic, encode_model(head, control), key=b"run.control")
+            del answers[:1]
         self.said = owner.state
         self.due_ms = now_ms + CONTROL_EVERY_MS
         self.check(now_ms)
