@@ -200,17 +200,20 @@ class Loop:
 
     def close(self) -> None:
         """End the run, free the lease, stop listening; a lease that was lost is another's, and not ours to free."""
+        spoke = self._tenure.said is not None
         with ExitStack() as parts:
             for part in (self._tenure, self._requests, self._orders):
                 parts.callback(part.close)
             try:
-                if self._tenure.said is not None:
+                if spoke:
                     self._orders.read_rest()  # takes its time, in which the run can be lost
                     self._requests.read_rest()
                 if self._tenure.is_ours(self._clock.now_ms()):
                     self._end()
             except (BusError, LeaseLost) as exc:
                 logger.warning("close=not_ended run=%s reason=%s", self.owner.run, exc)
+        if not spoke:
+            return
         try:
             self._bus.flush(CLOSE_FLUSH_S)
         except BusError as exc:

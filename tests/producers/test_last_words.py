@@ -22,6 +22,7 @@ from twin.recording.reader import Recording
 from twin.recording.replay import Replay
 from twin.recording.span import Range
 from twin.run import Tenure
+from twin.run.tenure import Answer
 
 OVER = "the run is over"
 TURNS, T_S = 60, 30
@@ -220,8 +221,7 @@ def test_what_follows_an_order_that_fails_in_a_replay_is_answered_at_the_end(
 def test_a_replay_that_breaks_off_when_it_was_taken_over_ends_by_itself(
     desk: Desk, replay: Replay, recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.ask("takeover", ts=at_ms(recorded, T_S))
-    request = desk.ask("pause")
+    takeover, request = desk.ask("takeover", ts=at_ms(recorded, T_S)), desk.ask("pause")
     desk.command("chiller.reset", "cooling-2")
     hand_over = Replay.hand_over
 
@@ -234,9 +234,31 @@ def test_a_replay_that_breaks_off_when_it_was_taken_over_ends_by_itself(
     running = Running(desk, replay)
     running.ends()
     assert isinstance(running.error, BusError)
+    assert str(desk.answer(takeover)).startswith("this replay is over")
     assert desk.controls()[-1].state == "ended"
     assert str(desk.answer(request)).startswith("this replay is over")
     assert len(results(desk)) == 1
+
+
+def test_a_takeover_whose_answer_cannot_be_sent_is_no_success(
+    desk: Desk, replay: Replay, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takeover, request = desk.ask("takeover", ts=at_ms(recorded, T_S)), desk.ask("pause")
+    say = Tenure.say
+
+    def say_once_less(tenure: Tenure, now_ms: int, answers: list[Answer], player: Any = None) -> None:
+        if takeover in dict(answers):
+            monkeypatch.undo()
+            raise BusError("no room")
+        say(tenure, now_ms, answers, player)
+
+    monkeypatch.setattr(Tenure, "say", say_once_less)
+    running = Running(desk, replay)
+    running.ends()
+    assert isinstance(running.error, BusError)
+    assert desk.controls()[-1].state == "ended"
+    assert desk.answer(takeover) == "it broke off: the run is over"
+    assert str(desk.answer(request)).startswith("this replay is over")
 
 
 def test_what_follows_an_order_that_fails_is_answered_at_the_end(

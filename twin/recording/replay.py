@@ -259,8 +259,10 @@ class Replay:
         self._handed_over = True
 
     def take_back(self) -> None:
-        """Let the run end here after all."""
+        """Let the run end here after all; who asked for what was to follow is told so."""
         self._handed_over = False
+        if self._answers and self._steering is not None and self._steering.left:
+            self._answers[-1] = (self._answers[-1][0], "it broke off: the run is over")
 
     def close(self) -> None:
         """Stop playing; end the run, if it is still ours and passes to nobody, and stop listening."""

@@ -55,6 +55,11 @@ class Steering:
         Numbers the answers.
     handlers
         Do what a player alone cannot.
+
+    Attributes
+    ----------
+    left
+        Somebody else is to follow, as was asked for here last: nothing more is done.
     """
 
     def __init__(
@@ -67,7 +72,7 @@ class Steering:
         self._heads = heads
         self._handlers = handlers
         self._rest: list[Record] = []  # what has come and is not done
-        self._left = False
+        self.left = False
         self._requests = full_name("run.requests", namespace)
         self._reader = bus.read([self._requests, full_name("commands", namespace)], start="end")
 
@@ -75,7 +80,7 @@ class Steering:
         """Do what was asked; yield (id, error or None) of each request."""
         while records := self._reader.poll(0.0):
             self._rest += records
-            while self._rest and not self._left:
+            while self._rest and not self.left:
                 record = self._rest[0]
                 if record.topic == self._requests:
                     yield from self._request(record)
@@ -85,12 +90,12 @@ class Steering:
 
     def read_rest(self) -> list[Record]:
         """Return what this run has been asked by now, and is not carried out here."""
-        self._left = True
+        self.left = True
         self._rest += self._reader.read_rest()
         return [record for record in self._rest if record.topic == self._requests or self._command(record) is not None]
 
     def refuse(self, rest: list[Record]) -> list[Answer]:
-        """Refuse what has come too late; return the answers that are owed."""
+        """Refuse what was not done; return the answers that are owed."""
         try:
             for record in rest:
                 if record.topic != self._requests:
@@ -134,10 +139,10 @@ class Steering:
         if verb == "start":
             self._handlers.start(params)
             self._player.end()
-            self._left = True
+            self.left = True
         elif verb == "takeover":
             self._handlers.take_over(_instant_ns(params, "ts") if "ts" in params else None)
-            self._left = True
+            self.left = True
         elif verb in _VERBS:
             _VERBS[verb](self._player, params)
         else:
