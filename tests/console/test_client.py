@@ -191,6 +191,26 @@ def test_an_owner_that_says_nothing_is_not_waited_for_for_ever(here: Here) -> No
         here.client(lambda _: None).steer("pause")
 
 
+@pytest.mark.parametrize(("takeover", "looks_n"), [(None, 50), ("it was rebuilt", 100)])
+def test_the_end_of_a_takeover_waits_until_it_has_been_compared(
+    here: Here, monkeypatch: pytest.MonkeyPatch, takeover: str | None, looks_n: int
+) -> None:
+    monkeypatch.setattr("twin.console.client.COMPARING_S", 20.0)
+    here.parts.live.takeover_of = lambda _: takeover
+    here.say(5)
+    looks = 0
+
+    def look(_: float) -> None:
+        nonlocal looks
+        if looks == 0:
+            here.say(5, answers=here.asked().id, state="ended")
+        looks += 1
+
+    here.client(look).end()  # this console stays
+    assert here.asked().verb == "end"
+    assert looks == looks_n + 1
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "much"])
 def test_a_parameter_that_is_no_number_is_refused_by_the_console(here: Here, value: str) -> None:
     here.say(5)

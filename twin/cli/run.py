@@ -87,9 +87,11 @@ def run_seek(tick: Annotated[int, typer.Argument(min=0)]) -> None:
 def run_end() -> None:
     """End the run."""
     client = _client()
-    run = client.run()["id"]
+    told = client.run()
+    if told["takeover"] is not None:
+        typer.echo("the run ends; its plant is run again to compare it with what was recorded ...", err=True)
     client.end()
-    kept = load_settings().data_dir / "takeovers" / f"{run}.json"
+    kept = load_settings().data_dir / "takeovers" / f"{told['id']}.json"
     if kept.exists():  # what was made of a takeover, where the console runs on this machine
         for line in json.loads(kept.read_text(encoding="utf-8"))["lines"]:
             typer.echo(line)
