@@ -162,7 +162,7 @@ class Loop:
         now_ms = self._clock.now_ms()
         self._tenure.check(now_ms)
         for answer in self._requests.carry_out(self._clock):
-            self._answers.append(answer)
+            self._answers.append(answer)  # one by one: in the middle some may be said, or a request fail
         now_ms = self._clock.now_ms()  # a way back takes its time
         self._orders.gather()
         moves = self.owner.state == "running" or self._steps_left > 0

@@ -85,7 +85,7 @@ def run_seek(tick: Annotated[int, typer.Argument(min=0)]) -> None:
 
 @run_app.command("end")
 def run_end() -> None:
-    """End the run."""
+    """End the run; of one that was taken over, print what that was worth."""
     client = _client()
     told = client.run()
     if told["takeover"] is not None:
@@ -95,6 +95,8 @@ def run_end() -> None:
     if kept.exists():  # what was made of a takeover, where the console runs on this machine
         for line in json.loads(kept.read_text(encoding="utf-8"))["lines"]:
             typer.echo(line)
+    elif told["takeover"] is not None:
+        typer.echo(f"there is no comparison in {kept}: look into the data folder of the twin", err=True)
 
 
 @player_app.command("show")

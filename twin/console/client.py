@@ -16,7 +16,7 @@ from twin.settings import Settings
 DOOR = "console.json"
 ANSWER_S = 10.0
 REQUEST_S = 60.0  # a way back takes its time
-COMPARING_S = 600.0
+COMPARING_S = 600.0  # of a takeover of hours
 POLL_S = 0.2
 STEP_S = 10.0  # the longest that a player takes at once
 

@@ -241,7 +241,7 @@ class Replay:
                 self._listened_ms = now_ms
                 self.tenure.check(now_ms)
                 for answer in self._steering.carry_out():
-                    self._answers.append(answer)
+                    self._answers.append(answer)  # one by one: in the middle some may be said, or a request fail
             if self._answers or self.player.news or self._is_due(now_ms):
                 self._say(self._clock.now_ms())
         if self.done:
